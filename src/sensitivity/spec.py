@@ -1,0 +1,101 @@
+"""What decides a network's weights: `NetworkSpec`, on the standard library alone."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from typing import NamedTuple
+
+OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop", "lbfgs")
+LABELS = ("true", "random")
+STOPS = ("steps", "fitted", "loss")
+PRECISIONS = ("float32", "float64")
+STATUSES = ("fitted", "not fitted", "diverged")
+
+
+class Clamp(NamedTuple):
+    """The hidden unit phi(z) = min(max(z + shift, low), high)."""
+
+    shift: float
+    low: float
+    high: float
+
+
+UNITS: dict[str, Clamp] = {
+    "relu": Clamp(0.0, 0.0, math.inf),
+    "relu6": Clamp(0.0, 0.0, 6.0),
+    "hardtanh": Clamp(0.0, -1.0, 1.0),
+    "hardsigmoid": Clamp(0.5, 0.0, 1.0),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """A network's identity: everything that decides its weights, and nothing else.
+
+    Values are taken as valid: `sensitivity.config` checks them. Fields that an optimizer does not
+    use hold a fixed value, so that equal networks have equal ids (see `sensitivity.design`).
+    """
+
+    dataset: str
+    #: number of training images, a seeded subset of the published training set
+    train_size: int
+    #: number of hidden layers
+    depth: int
+    #: units in each hidden layer
+    width: int
+    #: one of `UNITS`
+    unit: str
+    #: one of `OPTIMIZERS`
+    optimizer: str
+    learning_rate: float
+    #: images a step; equal to `train_size` for the full batch
+    batch_size: int
+    #: weights start as N(0, gain^2 / fan_in), biases as 0
+    gain: float
+    #: optimizer steps at most (L-BFGS: calls of `torch.optim.LBFGS.step`)
+    steps: int
+    #: decides initial weights, batch order, random labels and augmentation
+    seed: int
+    #: decides which training images the subset holds
+    subset_seed: int = 0
+    #: 'true', or 'random': uniform over the classes, on the training set only
+    labels: str = "true"
+    #: largest random translation in pixels, each way; 0 for none
+    max_shift: int = 0
+    #: random horizontal flips
+    flip: bool = False
+    #: 'steps': after `steps`; 'fitted': at the first check at `fit_accuracy`; 'loss': at `target_loss`
+    stop: str = "steps"
+    #: training accuracy from which a network counts as fitted
+    fit_accuracy: float = 1.0
+    #: training loss (nats) at which stop='loss' ends
+    target_loss: float = 0.0
+    precision: str = "float32"
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits: SHA-256 of the canonical JSON of the fields not at their default.
+
+        A hyper-parameter added later with a default therefore changes no existing id.
+        """
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    @property
+    def augmented(self) -> bool:
+        """Whether training images are translated or flipped at random."""
+        return self.max_shift > 0 or self.flip
+
+    def to_json(self) -> str:
+        """Canonical JSON of the fields that are not at their default: sorted keys, no spaces."""
+        kept = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.default is dataclasses.MISSING or getattr(self, field.name) != field.default
+        }
+        return json.dumps(kept, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "NetworkSpec":
+        """The spec whose `to_json` is `text`."""
+        return cls(**json.loads(text))

@@ -1,0 +1,100 @@
+"""A cohort's weights on disk: one safetensors file, written whole or not at all, checked on reading.
+
+Tensors are named `<network>.<2 l>.weight` (outputs, inputs) and `<network>.<2 l>.bias`, the names of
+an `nn.Sequential` of Linear layers with a unit between them, so that anyone can load one network.
+The file's metadata hold every network's spec and a SHA-256 of specs and tensors.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sensitivity.networks import Stack
+from sensitivity.spec import UNITS, NetworkSpec
+
+
+class DamagedFileError(RuntimeError):
+    """A file does not hold what was written to it; it has been moved aside."""
+
+
+def save(path: str | Path, stacks: Iterable[tuple[Sequence[NetworkSpec], Stack]]) -> None:
+    """Writes the networks of all stacks to one file: to a temporary name, then renamed."""
+    path = Path(path)
+    tensors: dict[str, torch.Tensor] = {}
+    specs: dict[str, str] = {}
+    for members, stack in stacks:
+        for k, spec in enumerate(members):
+            specs[spec.id] = spec.to_json()
+            for l, (w, b) in enumerate(zip(stack.weights, stack.biases, strict=True)):
+                tensors[f"{spec.id}.{2 * l}.weight"] = w[k].detach().T.contiguous().cpu()
+                tensors[f"{spec.id}.{2 * l}.bias"] = b[k].detach().clone().cpu()
+    metadata = {"format": "pt", "specs": json.dumps(specs, sort_keys=True)}
+    metadata["sha256"] = _digest(metadata["specs"], tensors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary, metadata)
+    temporary.replace(path)
+
+
+def load(path: str | Path) -> list[tuple[list[NetworkSpec], Stack]]:
+    """The networks of a file as stacks, grouped by depth and width, checksum verified.
+
+    Raises:
+        DamagedFileError: the file is damaged; it has been moved aside, so that the next run of the
+            workflow makes it again.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise _set_aside(path, f"it cannot be read ({error})") from error
+    found = _digest(metadata.get("specs", ""), tensors)
+    if found != metadata.get("sha256"):
+        raise _set_aside(path, f"its checksum is {found[:12]}, not {metadata.get('sha256', '')[:12]}")
+    specs = [NetworkSpec.from_json(text) for text in json.loads(metadata["specs"]).values()]
+
+    def shape(spec: NetworkSpec) -> tuple[int, int, str]:
+        return spec.depth, spec.width, spec.precision
+
+    ordered = sorted(specs, key=lambda spec: (shape(spec), spec.id))
+    return [(members, _stack(members, tensors)) for _, group in groupby(ordered, shape) if (members := list(group))]
+
+
+def _stack(specs: Sequence[NetworkSpec], tensors: dict[str, torch.Tensor]) -> Stack:
+    depth = specs[0].depth
+    bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64)
+    shift, low, high = (column[:, None].repeat(1, depth) for column in bounds.unbind(1))
+    layers = range(0, 2 * depth + 1, 2)
+    return Stack(
+        [torch.stack([tensors[f"{s.id}.{l}.weight"].T for s in specs]).contiguous() for l in layers],
+        [torch.stack([tensors[f"{s.id}.{l}.bias"] for s in specs]) for l in layers],
+        shift,
+        low,
+        high,
+    )
+
+
+def _digest(specs: str, tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(specs.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy())
+    return digest.hexdigest()
+
+
+def _set_aside(path: Path, why: str) -> DamagedFileError:
+    aside = path.with_name(path.name + ".damaged")
+    path.replace(aside)
+    return DamagedFileError(
+        f"{path} is damaged: {why}. Expected the file as it was written. It has been moved to "
+        f"{aside.name}; run the workflow again to train this cohort again."
+    )
