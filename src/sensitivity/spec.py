@@ -12,6 +12,14 @@ STOPS = ("steps", "fitted", "loss")
 PRECISIONS = ("float32", "float64")
 STATUSES = ("fitted", "not fitted", "diverged")
 
+#: Factors of STUDY, 'Comparisons', and the two sides of a pair: (presumed worse, presumed better)
+FACTOR_SIDES = {
+    "labels": ("random", "true"),
+    "augmentation": ("none", "augmented"),
+    "unit": ("hardsigmoid", "relu"),
+    "batch": ("full", "minibatch"),
+}
+
 
 class Clamp(NamedTuple):
     """The hidden unit phi(z) = min(max(z + shift, low), high)."""

@@ -20,15 +20,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sensitivity.spec import NetworkSpec
+from sensitivity.spec import FACTOR_SIDES, NetworkSpec
 
-#: Factors of STUDY, 'Comparisons', and the two sides of a pair: (presumed worse, presumed better)
-FACTOR_SIDES = {
-    "labels": ("random", "true"),
-    "augmentation": ("none", "augmented"),
-    "unit": ("hardsigmoid", "relu"),
-    "batch": ("full", "minibatch"),
-}
 ELLIPSE_KINDS = ("different classes", "one class", "random")
 ELLIPSE_STATES = ("initial", "trained")
 
@@ -129,6 +122,16 @@ _CURVES = {
 _CHECK = {"step": Variable(("check",), "int", "optimizer steps made at the check")}
 
 CONTRACTS = {
+    "dataset": Contract({}, {}),
+    "images": Contract(
+        {"sample": Variable(("sample",), "int", "index in the training or test set")},
+        {
+            "image": Variable(
+                ("sample", "channel", "row", "column"), "int", "pixels as published, uint8"
+            ),
+            "label": Variable(("sample",), "int", "true class"),
+        },
+    ),
     "training": Contract(
         _NETWORK | _CHECK, _OUTCOMES | {f"curve_{name}": v for name, v in _CURVES.items()}
     ),
@@ -191,8 +194,14 @@ CONTRACTS = {
     ),
     "curves": Contract(_NETWORK | _CHECK, _CURVES),
 }
-#: survey group -> contract
-GROUPS = {"training": "curves", "ellipses": "ellipses", "slices": "slices"}
+#: group of a survey or of a data set's store -> contract
+GROUPS = {
+    "training": "curves",
+    "ellipses": "ellipses",
+    "slices": "slices",
+    "train": "images",
+    "test": "images",
+}
 
 _KINDS = {"float": "f", "int": "iu", "bool": "b", "str": "OUT"}
 
@@ -327,11 +336,11 @@ def write(
 
 
 def _encodable(dataset: xr.Dataset) -> xr.Dataset:
-    """Strings as objects (variable length), and no encoding left over from another store."""
+    """Strings of variable length, and no encoding left over from another store."""
     dataset = dataset.drop_encoding()
     for name, variable in dataset.variables.items():
         if _is_kind(variable.dtype, "str"):
-            dataset[name] = variable.astype(object)
+            dataset[name] = variable.astype(np.dtypes.StringDType())
     return dataset
 
 

@@ -1,0 +1,39 @@
+# make run: the default study to its report. make test: all tests. Both make .venv when it is missing.
+#   make run ARGS="--configfile config/mnist.yaml"    another study
+#   make run ARGS="--resources gpu=4" CORES=16        a machine with four GPUs
+#   make run ARGS=-n                                  what would run
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+ARGS ?=
+
+# a conda or system environment may be used instead: make run VENV=/path/to/environment
+READY := $(VENV)/.sensitivity-installed
+
+.PHONY: run test check format
+
+run: $(READY)
+	@$(VENV)/bin/python workflow/run.py --cores $(CORES) $(ARGS)
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/snakemake --lint
+
+format: $(READY)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/snakefmt Snakefile workflow
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version.split()[0] + ": name one with make PYTHON=...")'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

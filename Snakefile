@@ -1,0 +1,47 @@
+# The study, stage by stage: configuration -> design -> data sets -> networks -> measures -> survey ->
+# analysis -> figures -> report. `snakemake --cores N` makes results/<study>/report.html.
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+
+# `configfile:` and `--configfile` are merged key by key, so the default study's axes would leak into
+# every other one
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/datasets.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/measures.smk"
+include: "workflow/rules/survey.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        # the cohorts' files by name: a deleted intermediate is not made again for its readers' sake
+        cohort_files(),
+        surveys(),
+        f"results/{STUDY.study}/report.html",
+
+
+onstart:
+    cohorts.write_plan(PLAN, PLAN_FILE)
+
+
+onsuccess:
+    print(f"Report: {REPORT}", file=sys.stderr)
+
+
+onerror:
+    print(
+        f"The run stopped; what is finished is kept, and the same command goes on from here. "
+        f"Logs of the jobs: results/{STUDY.study}/logs/",
+        file=sys.stderr,
+    )

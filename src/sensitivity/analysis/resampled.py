@@ -1,0 +1,191 @@
+"""Statistics of many resamples at once, from how often each observation is in each of them.
+
+A resample is a column of counts. Sorting is done once: a value's rank within a resample is the
+running sum of the counts in sorted order, so ranks of all resamples cost one cumulative sum.
+Every function takes `counts` (observation, resample) of any numeric dtype and returns a float64
+(resample,) with NaN where the statistic has no value (a constant input, one class only).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+#: values worked on at once, a few arrays of which fit the second-level cache
+_CHUNK = 1 << 16
+#: Newton steps, and the step at which a fit has converged
+_STEPS = 30
+_CONVERGED = 1e-8
+
+
+def _chunks(counts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Resamples a few at a time, as float64 (observation, resample)."""
+    size = max(1, _CHUNK // max(1, len(counts)))
+    for start in range(0, counts.shape[1], size):
+        part = slice(start, start + size)
+        yield part, counts[:, part].astype(np.float64)
+
+
+class Ranking:
+    """Values in sorted order, and where they tie."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        """Sorts values (observation,), which must be finite."""
+        self.order = np.argsort(values, kind="stable")
+        ordered = values[self.order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        self.tied = len(starts) < len(values)
+        self.starts = starts
+        self.ends = np.r_[starts[1:], len(values)] - 1
+        self.group = np.repeat(np.arange(len(starts)), self.ends - starts + 1)
+
+    def below(self, counts: np.ndarray) -> np.ndarray:
+        """Counts in sorted order -> those below each value plus half of those that tie with it."""
+        running = np.cumsum(counts, axis=0)
+        if not self.tied:
+            running -= 0.5 * counts
+            return running
+        first = running[self.starts] - counts[self.starts]
+        return (0.5 * (first + running[self.ends]))[self.group]
+
+    def centred(self, counts: np.ndarray) -> np.ndarray:
+        """Average ranks within each resample minus their mean, in the values' own order."""
+        ordered = self.below(counts[self.order])
+        ordered -= 0.5 * counts.sum(axis=0)
+        ranks = np.empty_like(ordered)
+        ranks[self.order] = ordered
+        return ranks
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of x and y (observation,) in each resample, ties at average ranks."""
+    rank_x, rank_y = Ranking(x), Ranking(y)
+    result = np.empty(counts.shape[1])
+    for part, weights in _chunks(counts):
+        a, b = rank_x.centred(weights), rank_y.centred(weights)
+        weighted = weights * a
+        result[part] = _ratio(
+            np.einsum("ij,ij->j", weighted, b),
+            np.einsum("ij,ij->j", weighted, a),
+            np.einsum("ij,ij,ij->j", weights, b, b),
+        )
+    return result
+
+
+def partial_rank_correlation(
+    x: np.ndarray, y: np.ndarray, design: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Correlation of the ranks of x and y after regressing both on `design`, in each resample.
+
+    Ranks and regressions are those of the resample. A resample may lack a level of a dummy: its
+    column is then empty, and a ridge of 1e-10 of the diagonal keeps the system solvable.
+
+    Args:
+        x: (observation,).
+        y: (observation,).
+        design: (observation, column), with the constant.
+        counts: (observation, resample).
+    """
+    rank_x, rank_y = Ranking(x), Ranking(y)
+    columns = design.shape[1]
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    result = np.empty(counts.shape[1])
+    for part, weights in _chunks(counts):
+        a, b = rank_x.centred(weights), rank_y.centred(weights)
+        weighted_a, weighted_b = weights * a, weights * b
+        gram = (weights.T @ products).reshape(-1, columns, columns)
+        diagonal = np.arange(columns)
+        filled = gram[:, diagonal, diagonal]
+        gram[:, diagonal, diagonal] += np.where(
+            filled > 0, 1e-10 * weights.sum(axis=0)[:, None], 1.0
+        )
+        moments = np.stack([weighted_a.T @ design, weighted_b.T @ design], axis=-1)
+        solved = np.linalg.solve(gram, moments)
+        explained = np.einsum("rci,rcj->rij", moments, solved)
+        total_a = np.einsum("ij,ij->j", weighted_a, a)
+        total_b = np.einsum("ij,ij->j", weighted_b, b)
+        left_a = total_a - explained[:, 0, 0]
+        left_b = total_b - explained[:, 1, 1]
+        # what rounding leaves of ranks that the design explains wholly is no variance
+        left_a[left_a <= 1e-9 * total_a] = 0
+        left_b[left_b <= 1e-9 * total_b] = 0
+        result[part] = _ratio(
+            np.einsum("ij,ij->j", weighted_a, b) - explained[:, 0, 1], left_a, left_b
+        )
+    return result
+
+
+def _ratio(covariance: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    result = np.full(len(covariance), np.nan)
+    product = first * second
+    varying = product > 0
+    result[varying] = covariance[varying] / np.sqrt(product[varying])
+    return np.clip(result, -1, 1)
+
+
+def auc(score: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of `score` for the observations that are `positive` (bool).
+
+    The probability that a positive one scores higher than a negative one, ties counting half.
+    """
+    ranking = Ranking(score)
+    is_positive = positive[ranking.order].astype(np.float64)
+    result = np.full(counts.shape[1], np.nan)
+    for part, weights in _chunks(counts):
+        ordered = weights[ranking.order]
+        negatives = ordered * (1 - is_positive)[:, None]
+        positives = ordered - negatives
+        pairs = positives.sum(axis=0) * negatives.sum(axis=0)
+        wins = np.einsum("ij,ij->j", positives, ranking.below(negatives))
+        defined = pairs > 0
+        chunk = np.full(len(pairs), np.nan)
+        chunk[defined] = wins[defined] / pairs[defined]
+        result[part] = chunk
+    return result
+
+
+def logistic_slope(
+    x: np.ndarray, positive: np.ndarray, counts: np.ndarray, start: tuple[float, float]
+) -> np.ndarray:
+    """Slope of the logistic regression of `positive` on x in each resample, by Newton's method.
+
+    Args:
+        x: (observation,).
+        positive: (observation,) bool.
+        counts: (observation, resample).
+        start: (constant, slope) of the fit to the data, from which few steps are needed.
+
+    Returns:
+        (resample,); NaN where Newton's method does not converge (the classes are separated).
+    """
+    centre = x.mean()
+    moved = x - centre
+    powers = np.stack([np.ones_like(moved), moved, moved**2])
+    target = positive.astype(np.float64)[:, None]
+    result = np.full(counts.shape[1], np.nan)
+    for part, weights in _chunks(counts):
+        constant = np.full(weights.shape[1], start[0] + start[1] * centre)
+        slope = np.full(weights.shape[1], start[1])
+        step = np.full(weights.shape[1], np.inf)
+        for _ in range(_STEPS):
+            # 1 / (1 + exp(-eta)) without overflow
+            fitted = moved[:, None] * (0.5 * slope) + 0.5 * constant
+            np.tanh(fitted, out=fitted)
+            fitted += 1
+            fitted *= 0.5
+            residual = weights * (target - fitted)
+            first, second = powers[:2] @ residual
+            variance = weights * fitted
+            variance *= 1 - fitted
+            zeroth, middle, last = powers @ variance
+            determinant = zeroth * last - middle**2
+            solvable = determinant > 1e-12 * zeroth * last
+            safe = np.where(solvable, determinant, 1.0)
+            change = np.where(solvable, (zeroth * second - middle * first) / safe, np.nan)
+            constant += np.where(solvable, (last * first - middle * second) / safe, 0.0)
+            slope += change
+            step = np.abs(change)
+            if not np.any(step > _CONVERGED * (1 + np.abs(slope))):
+                break
+        converged = step <= 1e-6 * (1 + np.abs(slope))
+        result[part] = np.where(converged, slope, np.nan)
+    return result

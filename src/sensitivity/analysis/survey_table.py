@@ -1,0 +1,134 @@
+"""A survey's networks as a pandas table, and the choices of networks that the claims are about."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+#: what may vary between the networks of a survey; seeds are no hyper-parameters
+HYPERPARAMETERS = (
+    "depth",
+    "width",
+    "unit",
+    "optimizer",
+    "learning_rate",
+    "batch_size",
+    "gain",
+    "steps",
+    "train_size",
+    "max_shift",
+    "flip",
+    "stop",
+    "target_loss",
+    "fit_accuracy",
+    "precision",
+)
+#: networks with these in common are one architecture: the cluster of C0 and C2
+ARCHITECTURE = ("depth", "width", "unit")
+
+
+@dataclasses.dataclass
+class LeftOut:
+    """How many were left out, of how many, and why."""
+
+    total: int
+    what: str = "networks"
+    reasons: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def add(self, reason: str, count: int) -> None:
+        """Counts `count` of them for `reason`; nothing where there are none."""
+        if count:
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+
+    def copy(self) -> "LeftOut":
+        """The same counts, to be added to apart from these."""
+        return dataclasses.replace(self, reasons=dict(self.reasons))
+
+    @property
+    def count(self) -> int:
+        """All that were left out."""
+        return sum(self.reasons.values())
+
+    def __str__(self) -> str:
+        """For a caption or the table: '12 of 100 networks: 10 not fitted, 2 diverged'."""
+        text = f"{self.count} of {self.total} {self.what}"
+        if self.reasons:
+            text += ": " + ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
+        return text
+
+
+def networks_table(survey: xr.Dataset) -> pd.DataFrame:
+    """All networks of a survey, one row each, indexed by id.
+
+    Columns: every coordinate and variable on `network` alone; `sensitivity_log10` (NaN where the
+    sensitivity is 0 or was not measured); `architecture`, the text of `ARCHITECTURE`'s values.
+    """
+    names = [
+        str(name)
+        for name, variable in survey.variables.items()
+        if variable.dims == ("network",) and name != "network"
+    ]
+    index = pd.Index(survey["network"].values.astype(str), name="network")
+    table = pd.DataFrame({name: survey[name].values for name in names}, index=index)
+    sensitivity = table["sensitivity"].to_numpy(float)
+    logarithm = np.full(len(table), np.nan)
+    positive = sensitivity > 0
+    logarithm[positive] = np.log10(sensitivity[positive])
+    table["sensitivity_log10"] = logarithm
+    parts = [table[name].astype(str) for name in ARCHITECTURE]
+    table["architecture"] = parts[0].str.cat(parts[1:], sep="-")
+    return table
+
+
+def survey_members(survey: xr.Dataset) -> tuple[pd.DataFrame, LeftOut]:
+    """The fitted networks of the survey proper, with true labels: C0, C2 and C5 are about them.
+
+    Returns:
+        The rows of `networks_table` and what was left out of the survey's members.
+    """
+    table = networks_table(survey)
+    table = table[table["in_survey"].astype(bool)]
+    left_out = LeftOut(len(table), "survey networks")
+    true_labels = table["labels"] == "true"
+    left_out.add("trained on random labels", int((~true_labels).sum()))
+    table = table[true_labels]
+    for status in ("not fitted", "diverged"):
+        left_out.add(status, int((table["status"] == status).sum()))
+    return table[table["status"] == "fitted"], left_out
+
+
+def sensitive(table: pd.DataFrame, left_out: LeftOut) -> tuple[pd.DataFrame, LeftOut]:
+    """The networks whose sensitivity has a logarithm, and what was left out with the others."""
+    kept = table["sensitivity_log10"].notna()
+    left_out = left_out.copy()
+    left_out.add("with J = 0 at every test point", int((table["sensitivity"] == 0).sum()))
+    left_out.add("without a measured sensitivity", int(table["sensitivity"].isna().sum()))
+    return table[kept], left_out
+
+
+def varying(table: pd.DataFrame) -> list[str]:
+    """The hyper-parameters of which the table holds more than one value."""
+    return [name for name in HYPERPARAMETERS if table[name].nunique() > 1]
+
+
+def dummies(table: pd.DataFrame, names: list[str]) -> np.ndarray:
+    """Additive dummies for each level of each named column, with the constant (network, column).
+
+    Columns that the ones before them determine are left out (a learning rate that only one
+    optimizer has, for example), so that the columns are independent.
+    """
+    columns = [np.ones(len(table))]
+    for name in names:
+        codes, levels = pd.factorize(table[name], sort=True)
+        columns += [(codes == level).astype(float) for level in range(1, len(levels))]
+    kept: list[np.ndarray] = []
+    basis = np.empty((len(table), 0))
+    for column in columns:
+        rest = column - basis @ (basis.T @ column)
+        rest -= basis @ (basis.T @ rest)
+        norm = np.linalg.norm(rest)
+        if norm > 1e-8 * np.linalg.norm(column):
+            kept.append(column)
+            basis = np.column_stack([basis, rest / norm])
+    return np.column_stack(kept)

@@ -1,0 +1,181 @@
+"""Figure for C1: sensitivity along ellipses through training points, against the angle."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sensitivity import seeds
+from sensitivity.figures.captions import Counts, counts_sentence, plural, status_counts
+from sensitivity.figures.style import COLOURS, Drawn, empty_panel, message_figure, panels, styled
+from sensitivity.survey import ELLIPSE_KINDS, ELLIPSE_STATES
+
+#: quantity -> axis label; the column in the numbers is called the same
+QUANTITIES = {
+    "jacobian_norm": r"Jacobian norm $\|J\|_F$",
+    "transitions_per_length": "transitions per unit\nof arc length",
+    "transitions_per_radian": "transitions per radian",
+}
+ANCHORS = (np.pi / 3, np.pi, 5 * np.pi / 3)
+_KIND_LABELS = {
+    "different classes": "3 training points, different classes",
+    "one class": "3 training points, one class",
+    "random": "random ellipse",
+}
+_LINES = {"initial": (0, (2, 1.2)), "trained": "solid"}
+
+
+@styled
+def figure(
+    surveys: Mapping[str, xr.Dataset],
+    ellipses: Mapping[str, xr.Dataset],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Drawn:
+    """Jacobian norm and transition density along ellipses, one row of panels a dataset.
+
+    Args:
+        surveys: survey root group by dataset.
+        ellipses: its group 'ellipses', where ellipses were measured.
+        resamples: bootstrap resamples of the networks, for the intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        Numbers: one row a dataset, state, kind, quantity and angle (rad); `mean` over networks of
+        each network's mean over its ellipses, the 95% percentile interval `low`, `high` of a
+        bootstrap over networks, and `n` networks.
+    """
+    measured = {name: ellipses[name] for name in surveys if name in ellipses}
+    measured = {name: group for name, group in measured.items() if group.sizes["network"]}
+    counts = {name: _counts(surveys[name], measured.get(name)) for name in surveys}
+    numbers = _numbers(measured, resamples, seed)
+    caption = _caption(measured, counts, resamples)
+    if not measured:
+        return Drawn(message_figure("No ellipses were measured in this study."), numbers, caption)
+    drawn, axes = panels(len(surveys), len(QUANTITIES), 2.3, sharex=True)
+    for row, name in zip(axes, surveys, strict=True):
+        for panel, (quantity, label) in zip(row, QUANTITIES.items(), strict=True):
+            _axis(panel, label)
+            if name in measured:
+                chosen = numbers[(numbers["dataset"] == name) & (numbers["quantity"] == quantity)]
+                _curves(panel, chosen, log=quantity == "jacobian_norm")
+            else:
+                empty_panel(panel, "no ellipses measured")
+        row[0].set_title(name)
+    for panel in axes[-1]:
+        panel.set_xlabel("angle on the ellipse (rad)")
+    handles = [
+        Line2D([], [], color=colour, label=_KIND_LABELS[kind])
+        for kind, colour in zip(ELLIPSE_KINDS, COLOURS, strict=False)
+    ]
+    handles += [
+        Line2D([], [], color="black", linestyle=_LINES[state], label=state)
+        for state in ELLIPSE_STATES[::-1]
+    ]
+    handles.append(Line2D([], [], color="#999999", linewidth=5, alpha=0.35, label="anchor ± π/12"))
+    drawn.legend(handles=handles, loc="outside lower center", ncols=3)
+    return Drawn(drawn, numbers, caption)
+
+
+def _numbers(
+    measured: Mapping[str, xr.Dataset], resamples: int, seed: int
+) -> pd.DataFrame:
+    frames = []
+    for position, (name, group) in enumerate(measured.items()):
+        step = 2 * np.pi / group.sizes["angle"]
+        values = {
+            "jacobian_norm": group["jacobian_norm"],
+            "transitions_per_length": group["transitions"] / group["arc_length"],
+            "transitions_per_radian": group["transitions"] / step,
+        }
+        n = group.sizes["network"]
+        weights = (
+            seeds.generator(seed, "figure: ellipses", position)
+            .multinomial(n, np.full(n, 1 / n), size=resamples)
+            .astype(np.float64)
+            / n
+        )
+        for quantity, array in values.items():
+            # The norm stands at the angle itself, a density in the middle of its arc
+            angle = group["angle"].values + (0 if quantity == "jacobian_norm" else step / 2)
+            ordered = array.transpose("network", "ellipse", "state", "kind", "angle")
+            network = np.asarray(ordered.mean("ellipse").values, np.float64)
+            for i, state in enumerate(group["state"].values):
+                for j, kind in enumerate(group["kind"].values):
+                    resampled = weights @ network[:, i, j]
+                    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+                    frames.append(
+                        pd.DataFrame(
+                            {
+                                "dataset": name,
+                                "state": state,
+                                "kind": kind,
+                                "quantity": quantity,
+                                "angle": angle,
+                                "mean": network[:, i, j].mean(0),
+                                "low": low,
+                                "high": high,
+                                "n": n,
+                            }
+                        )
+                    )
+    columns = ["dataset", "state", "kind", "quantity", "angle", "mean", "low", "high", "n"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _axis(panel: Axes, label: str) -> None:
+    panel.set_ylabel(label)
+    panel.set_xlim(0, 2 * np.pi)
+    ticks = range(0, 7)
+    names = ["0", "π/3", "2π/3", "π", "4π/3", "5π/3", "2π"]
+    panel.set_xticks([tick * np.pi / 3 for tick in ticks], names)
+    for anchor in ANCHORS:
+        panel.axvspan(anchor - np.pi / 12, anchor + np.pi / 12, color="#999999", alpha=0.2, lw=0)
+
+
+def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
+    colours = dict(zip(ELLIPSE_KINDS, COLOURS, strict=False))
+    for (state, kind), curve in numbers.groupby(["state", "kind"], sort=False):
+        panel.fill_between(
+            curve["angle"], curve["low"], curve["high"], color=colours[kind], alpha=0.18, lw=0
+        )
+        panel.plot(curve["angle"], curve["mean"], color=colours[kind], linestyle=_LINES[state])
+    if log and (numbers["mean"] > 0).any():
+        panel.set_yscale("log")
+    else:
+        panel.set_ylim(bottom=0)
+
+
+def _counts(survey: xr.Dataset, group: xr.Dataset | None) -> tuple[int, dict[str, int]]:
+    chosen = survey["in_ellipses"].values.astype(bool)
+    status = survey["status"].values[chosen]
+    drawn = 0 if group is None else group.sizes["network"]
+    fitted = int((status == "fitted").sum())
+    return drawn, status_counts(status) | {"fitted but not measured": fitted - drawn}
+
+
+def _caption(
+    measured: Mapping[str, xr.Dataset],
+    counts: Counts,
+    resamples: int,
+) -> str:
+    size = "".join(
+        f" {name}: {plural(group.sizes['ellipse'], 'ellipse')} of each kind and network,"
+        f" {group.sizes['angle']} angles."
+        for name, group in measured.items()
+    )
+    return (
+        "Sensitivity along ellipses in input space (C1). Each curve is the mean over networks of a "
+        "network's mean over its ellipses: the norm of the softmax output's Jacobian at each angle, "
+        "and the number of linear-region boundaries crossed between neighbouring angles, per unit "
+        "of arc length in standardised input space and per radian. Two kinds of ellipse pass "
+        "through three training points, their anchors, at π/3, π and 5π/3 (grey bands: within π/12 "
+        "of an anchor); random ellipses have no anchors. Solid: trained networks; dashed: the same "
+        f"networks before training. Shaded: 95% bootstrap intervals over networks ({resamples:,} "
+        f"resamples).{size} Of the networks chosen for ellipses: "
+        + counts_sentence("network", counts)
+    )

@@ -1,0 +1,161 @@
+"""Figure for C3 and C4: pairs of networks that differ in one factor."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sensitivity.figures.captions import Counts, counts_sentence
+from sensitivity.figures.selection import factor_pairs
+from sensitivity.figures.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    Drawn,
+    empty_panel,
+    message_figure,
+    note,
+    panels,
+    styled,
+)
+from sensitivity.survey import FACTOR_SIDES
+
+#: quantity -> name on the axes
+QUANTITIES = {
+    "gap": "gap",
+    "sensitivity": "Jacobian norm",
+    "mean_transitions": "transitions",
+}
+#: factor -> title, and its two sides as said on the axes: presumed worse, presumed better
+FACTORS = {
+    "labels": ("labels", "random labels", "true labels"),
+    "augmentation": ("augmentation", "no augmentation", "augmentation"),
+    "unit": ("unit", "HardSigmoid", "ReLU"),
+    "batch": ("batch", "full batch (L-BFGS)", "minibatch (momentum)"),
+}
+COLUMNS = ["dataset", "factor", "pair", "quantity", "worse", "better"]
+
+
+@styled
+def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
+    """Gap, Jacobian norm and transitions of one side of each pair against the other.
+
+    Args:
+        surveys: survey root group by dataset.
+
+    Returns:
+        Numbers: one row a pair and quantity; its value at the side presumed `worse` and at the one
+        presumed `better`.
+    """
+    frames, counts = [], {}
+    for name, survey in surveys.items():
+        for factor in FACTOR_SIDES:
+            pairs = factor_pairs(survey, factor)
+            if pairs.empty:
+                continue
+            fitted = pairs[pairs["fitted"]]
+            counts[f"{name}, {FACTORS[factor][0]}"] = (
+                len(fitted),
+                {"with a side that is not fitted or diverged": len(pairs) - len(fitted)},
+            )
+            for quantity in QUANTITIES:
+                worse, better = fitted[f"{quantity}_worse"], fitted[f"{quantity}_better"]
+                frames.append(
+                    pd.DataFrame(
+                        {
+                            "dataset": name,
+                            "factor": factor,
+                            "pair": fitted["pair"],
+                            "quantity": quantity,
+                            "worse": worse,
+                            "better": better,
+                        }
+                    )
+                )
+    numbers = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
+    caption = _caption(counts, numbers)
+    if numbers.empty:
+        text = "no pair of networks" if not frames else "no pair whose two sides are both fitted"
+        return Drawn(message_figure(f"This study has {text}."), numbers, caption)
+    shown = [f for f in FACTOR_SIDES if any(key.endswith(f", {FACTORS[f][0]}") for key in counts)]
+    # Four columns whatever the number of factors, so that panels keep their size
+    drawn, axes = panels(len(QUANTITIES), len(FACTORS), 1.95)
+    for row, quantity in zip(axes, QUANTITIES, strict=True):
+        for panel in row[len(shown) :]:
+            panel.set_axis_off()
+        for panel, factor in zip(row, shown, strict=False):
+            chosen = numbers[(numbers["factor"] == factor) & (numbers["quantity"] == quantity)]
+            _panel(panel, chosen, list(surveys), log=quantity != "gap")
+            title, worse, better = FACTORS[factor]
+            panel.set_ylabel(worse)
+            panel.set_xlabel(better)
+            panel.set_title(f"{title}: {QUANTITIES[quantity]}", fontsize=8)
+    if len(surveys) > 1:
+        handles = [
+            Line2D([], [], linestyle="none", marker=MARKERS[i], color=COLOURS[i], label=name)
+            for i, name in enumerate(surveys)
+        ]
+        drawn.legend(handles=handles, loc="outside lower center", ncols=len(surveys))
+    return Drawn(drawn, numbers, caption)
+
+
+def _panel(panel: Axes, pairs: pd.DataFrame, datasets: list[str], *, log: bool) -> None:
+    drawn = pairs[_drawable(pairs, log=log)]
+    panel.set_aspect("equal", adjustable="box")
+    if drawn.empty:
+        empty_panel(panel, "no pair")
+        return
+    for i, name in enumerate(datasets):
+        chosen = drawn[drawn["dataset"] == name]
+        panel.scatter(
+            chosen["better"],
+            chosen["worse"],
+            s=12,
+            marker=MARKERS[i % len(MARKERS)],
+            color=COLOURS[i % len(COLOURS)],
+            lw=0,
+            alpha=0.75,
+        )
+    values = drawn[["better", "worse"]].to_numpy(float)
+    low, high = values.min(), values.max()
+    if log:
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        pad = max((high / low) ** 0.08, 1.1)
+        limits = (low / pad, high * pad)
+    else:
+        pad = max(0.08 * (high - low), 0.01)
+        limits = (low - pad, high + pad)
+    panel.set_xlim(limits)
+    panel.set_ylim(limits)
+    panel.plot(limits, limits, color=GREY, lw=0.8, zorder=1)
+    above = int((drawn["worse"] > drawn["better"]).sum())
+    note(panel, f"{above} of {len(drawn)} above")
+
+
+def _drawable(pairs: pd.DataFrame, *, log: bool) -> pd.Series:
+    values = pairs[["worse", "better"]]
+    return values.gt(0).all(axis=1) if log else values.notna().all(axis=1)
+
+
+def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
+    missing = []
+    for quantity, name in QUANTITIES.items():
+        rows = numbers[numbers["quantity"] == quantity]
+        count = int((~_drawable(rows, log=quantity != "gap")).sum())
+        if count:
+            missing.append(f"{count} in the panels on the {name}, where a side was not measured or 0")
+    text = (
+        "Pairs of networks that differ in one factor (C3, C4). Each mark is a pair that shares "
+        "every hyper-parameter and seed but the factor; both sides fit their training set. The side "
+        "presumed to generalize worse stands on the vertical axis, the better one on the "
+        "horizontal axis: above the diagonal, the worse side has the larger value. Rows: "
+        "generalization gap (difference of accuracies), mean Jacobian norm over all test points, "
+        "mean transitions over the chosen test points. In the pairs on the batch, optimizer, batch "
+        "size, learning rate and number of steps change together. "
+    )
+    text += counts_sentence("pair", counts) if counts else "The study has no pairs."
+    return text + (f" Further left out: {'; '.join(missing)}." if missing else "")

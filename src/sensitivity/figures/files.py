@@ -1,0 +1,121 @@
+"""Reads surveys, draws a figure, writes it as PDF, PNG, CSV and caption."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from sensitivity import survey as contracts
+from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
+from sensitivity.figures.style import Drawn, styled
+
+#: what a figure leaves on disk, beside one another
+SUFFIXES = (".pdf", ".png", ".csv", ".txt")
+
+
+def _bootstrap(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"resamples": settings["bootstrap"], "seed": settings["seed"]}
+
+
+def _ellipses(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+    return ellipses.figure(_roots(surveys), _group(surveys, "ellipses"), **_bootstrap(settings))
+
+
+def _slices(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+    return slices.figure(_roots(surveys), _group(surveys, "slices"))
+
+
+def _parameters(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+    return parameters.figure(_roots(surveys))
+
+
+def _sensitivity(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+    return sensitivity.figure(_roots(surveys))
+
+
+def _factors(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+    return factors.figure(_roots(surveys))
+
+
+def _points(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+    return points.figure(
+        _roots(surveys), networks=settings["point_networks"], **_bootstrap(settings)
+    )
+
+
+#: name of a figure -> reads surveys and draws it; in the order of the report
+FIGURES: dict[str, Callable[[Mapping[str, Path], Mapping[str, Any]], Drawn]] = {
+    "sensitivity": _sensitivity,
+    "parameters": _parameters,
+    "factors": _factors,
+    "points": _points,
+    "ellipses": _ellipses,
+    "slices": _slices,
+}
+
+
+def draw(
+    name: str, surveys: Mapping[str, Path], stem: Path, settings: Mapping[str, Any]
+) -> list[Path]:
+    """Draws a figure from survey stores and writes `stem` + '.pdf', '.png', '.csv', '.txt'.
+
+    Equal surveys and settings give equal bytes with the same version of matplotlib.
+
+    Args:
+        name: a key of `FIGURES`.
+        surveys: survey store by dataset.
+        stem: path of the files without their suffix.
+        settings: the configuration's `analysis` section: bootstrap, seed, point_networks, ...
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: there is no figure of that name.
+        FileNotFoundError, ContractError: a survey is missing or does not keep its contract.
+    """
+    if name not in FIGURES:
+        raise ValueError(
+            f"there is no figure {name!r}; expected one of {', '.join(FIGURES)}: "
+            "correct the name, or add a module to sensitivity.figures"
+        )
+    return save(FIGURES[name](surveys, settings), stem)
+
+
+@styled
+def save(drawn: Drawn, stem: Path) -> list[Path]:
+    """Writes a figure whole, each file to a temporary name and then renamed."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    # No dates and no versions in the files: equal numbers give equal bytes
+    pdf = {"CreationDate": None, "Producer": None, "Creator": None}
+    writers: dict[str, Callable[[Path], object]] = {
+        ".pdf": lambda path: drawn.figure.savefig(path, format="pdf", metadata=pdf),
+        ".png": lambda path: drawn.figure.savefig(path, format="png", metadata={"Software": None}),
+        ".csv": lambda path: drawn.numbers.to_csv(
+            path, index=False, float_format="%.9g", lineterminator="\n"
+        ),
+        ".txt": lambda path: path.write_text(drawn.caption + "\n", encoding="utf-8"),
+    }
+    written = []
+    for suffix in SUFFIXES:
+        path = stem.with_name(stem.name + suffix)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        writers[suffix](temporary)
+        temporary.replace(path)
+        written.append(path)
+    return written
+
+
+def _roots(surveys: Mapping[str, Path]) -> dict[str, xr.Dataset]:
+    return {name: contracts.read(path, "survey") for name, path in surveys.items()}
+
+
+def _group(surveys: Mapping[str, Path], group: str) -> dict[str, xr.Dataset]:
+    """The group of each survey that has it."""
+    return {
+        name: contracts.read(path, contracts.GROUPS[group], group=group)
+        for name, path in surveys.items()
+        if (Path(path) / group / ".zgroup").exists()
+    }

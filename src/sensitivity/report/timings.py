@@ -1,0 +1,79 @@
+"""How long each stage took, from the benchmark files that the jobs of a run leave."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+#: stages in the order of a run; others follow in alphabetical order
+STAGES = (
+    "dataset",
+    "datasets",
+    "train",
+    "training",
+    "jacobian",
+    "transitions",
+    "ellipses",
+    "slices",
+    "survey",
+    "claims",
+    "analysis",
+    "figure",
+    "figures",
+    "report",
+)
+COLUMNS = ["stage", "jobs", "wall_s", "cpu_s", "peak_mib"]
+
+
+def read_timings(folder: Path) -> pd.DataFrame:
+    """One row a stage, from files `<stage>/<name>.tsv` (or `<stage>.tsv`) in `folder`.
+
+    A file has a header and one row a run of a job; used are the columns `s` (wall seconds),
+    `cpu_time` (seconds) and `max_rss` (MiB), of which any may be missing or hold no number.
+
+    Returns:
+        Columns stage, jobs, wall_s and cpu_s (sums over jobs), peak_mib (maximum). Empty if the
+        folder holds no files.
+    """
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")) if folder.is_dir() else []:
+        relative = path.relative_to(folder)
+        stage = relative.parts[0] if len(relative.parts) > 1 else relative.stem
+        try:
+            table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+            logger.warning("left out of the timings: %s holds no table (%s)", path, error)
+            continue
+        numbers = table.reindex(columns=["s", "cpu_time", "max_rss"]).apply(
+            pd.to_numeric, errors="coerce"
+        )
+        rows.append(
+            {
+                "stage": stage,
+                "wall_s": numbers["s"].sum(),
+                "cpu_s": numbers["cpu_time"].sum(min_count=1),
+                "peak_mib": numbers["max_rss"].max(),
+            }
+        )
+    if not rows:
+        return pd.DataFrame(columns=COLUMNS)
+    stages = (
+        pd.DataFrame(rows)
+        .groupby("stage")
+        .agg(
+            jobs=("wall_s", "size"),
+            wall_s=("wall_s", "sum"),
+            cpu_s=("cpu_s", lambda values: values.sum(min_count=1)),
+            peak_mib=("peak_mib", "max"),
+        )
+        .reset_index()
+    )
+    order = {stage: position for position, stage in enumerate(STAGES)}
+    position = stages["stage"].map(lambda stage: order.get(stage, len(STAGES)))
+    return (
+        stages.assign(position=position)
+        .sort_values(["position", "stage"], ignore_index=True)
+        .reindex(columns=COLUMNS)
+    )

@@ -1,0 +1,320 @@
+"""Trains same-shaped networks in a stack; networks that are done leave it, waiting ones join."""
+
+import dataclasses
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sensitivity import networks
+from sensitivity.spec import NetworkSpec
+from sensitivity.training import cost
+from sensitivity.training.augmentation import ImageTable
+from sensitivity.training.batches import batches
+from sensitivity.training.labels import training_labels
+from sensitivity.training.optimizers import OPTIMIZER_CLASSES
+from sensitivity.training.passes import (
+    Forward,
+    ForwardBackward,
+    Layout,
+    evaluate,
+    runs_of,
+    target_positions,
+)
+from sensitivity.training.schedule import Record, check_steps
+
+#: points of one forward pass in an evaluation
+_POINTS = 1024
+#: most steps whose batches are drawn at once
+_SEGMENT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What the networks of one data set and training subset train on and are tested on."""
+
+    train: ImageTable
+    #: true classes (train_size,) int64
+    train_labels: np.ndarray
+    #: standardised test images (k, d), of the training images' dtype, on their device
+    test_inputs: torch.Tensor
+    #: true classes (k,) int64
+    test_labels: np.ndarray
+    classes: int
+
+
+@dataclasses.dataclass
+class Member:
+    """A network in the stack."""
+
+    spec: NetworkSpec
+    labels: np.ndarray
+    record: Record
+    step: int = 0
+
+
+@dataclasses.dataclass
+class Finished:
+    """A network that is done: its parameters (parameter,) in the layout's order, and its record."""
+
+    spec: NetworkSpec
+    parameters: torch.Tensor
+    record: Record
+
+
+class StackTrainer:
+    """Trains networks of one depth, width, batch size, minibatch optimizer and precision.
+
+    Call `advance` until `active` is false; networks that are done are handed out by `advance`.
+
+    Args:
+        specs: the networks, of one shape; those that find no place in the stack wait.
+        data: images and labels.
+        size: networks that step together; None: see `cost`.
+        route: how matrix products are made, see `passes.product`; None: 'numpy' on a CPU.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[NetworkSpec],
+        data: Data,
+        *,
+        size: int | None = None,
+        route: str | None = None,
+    ) -> None:
+        first = specs[0]
+        plain = data.train.plain
+        self.data = data
+        self.batch_size = first.batch_size
+        self.layout = Layout(data.train.inputs, first.depth, first.width, data.classes)
+        self.route = route or ("numpy" if plain.device.type == "cpu" else "torch")
+        optimizer = OPTIMIZER_CLASSES[first.optimizer]
+        size = size or cost.stack_size(
+            self.layout, self.batch_size, optimizer.moments, plain.dtype.itemsize
+        )
+        self.size = min(size, len(specs))
+        self.waiting = deque(specs)
+        self.members: list[Member] = []
+        length = self.layout.length
+        self.parameters = plain.new_zeros(self.size, length)
+        self.gradients = plain.new_zeros(self.size, length)
+        self.finite = plain.new_zeros(self.size, length)
+        self.optimizer = optimizer(self.size, length, plain)
+        self._inputs = plain.new_empty(self.size * self.batch_size, data.train.inputs)
+        self._schedules: dict[int, list[int]] = {}
+        self._done_at_start: list[Finished] = []
+        self._fill()
+
+    @property
+    def active(self) -> bool:
+        """Whether networks are left to train."""
+        return bool(self.members)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of one network's step, for progress."""
+        return cost.step_flops(self.layout, self.batch_size)
+
+    def _fill(self) -> None:
+        """Gives free places to waiting networks, and sorts the stack into runs of one unit."""
+        joining = [self.waiting.popleft() for _ in range(min(self._free, len(self.waiting)))]
+        if joining:
+            start = networks.initial(joining, self.data.train.inputs, self.data.classes)
+            place = slice(len(self.members), len(self.members) + len(joining))
+            for buffer in self._buffers:
+                buffer[place] = 0
+            self.parameters[place] = self.layout.pack(start).to(self.parameters.device)
+            self.finite[place] = self.parameters[place]
+            self.members += [self._member(spec) for spec in joining]
+        self._arrange(sorted(range(len(self.members)), key=lambda k: self.members[k].spec.unit))
+
+    @property
+    def _free(self) -> int:
+        return self.size - len(self.members)
+
+    @property
+    def _buffers(self) -> list[torch.Tensor]:
+        """All that moves when a network moves: (network, parameter) each."""
+        return [self.parameters, self.gradients, self.finite, *self.optimizer.state]
+
+    def _member(self, spec: NetworkSpec) -> Member:
+        labels = training_labels(spec, self.data.train_labels, self.data.classes)
+        return Member(spec, labels, Record())
+
+    def _arrange(self, order: Sequence[int]) -> None:
+        """Keeps the networks at places `order`, in that order."""
+        if list(order) != list(range(len(self.members))):
+            for buffer in self._buffers:
+                buffer[: len(order)] = buffer[list(order)]
+        self.members = [self.members[k] for k in order]
+        if not self.members:
+            return
+        count = len(self.members)
+        self._rates = torch.tensor(
+            [member.spec.learning_rate for member in self.members], dtype=torch.float64
+        )
+        self._labels = np.stack([member.labels for member in self.members])
+        self._passes = ForwardBackward(
+            self.layout,
+            self.parameters[:count],
+            self.gradients[:count],
+            self._inputs[: count * self.batch_size].view(count, self.batch_size, -1),
+            runs_of([member.spec.unit for member in self.members]),
+            self.route,
+        )
+
+    def _until_check(self, member: Member) -> int:
+        """Steps until a network's next check."""
+        steps = member.spec.steps
+        schedule = self._schedules.setdefault(steps, check_steps(steps))
+        return schedule[len(member.record.steps)] - member.step
+
+    def advance(self, most: int = _SEGMENT) -> list[Finished]:
+        """Makes at most `most` steps with every network, up to the next check of any of them.
+
+        Returns:
+            The networks that are done; waiting ones have taken their places.
+        """
+        began = time.perf_counter()
+        count = min(most, _SEGMENT, *(self._until_check(member) for member in self.members))
+        with torch.no_grad(), np.errstate(all="ignore"):  # a diverging network is no error
+            self._steps(count)
+            for member in self.members:
+                member.step += count
+            due = [k for k, member in enumerate(self.members) if self._until_check(member) == 0]
+            results = self._evaluate(due) if due else []
+        share = (time.perf_counter() - began) / len(self.members)
+        for member in self.members:
+            member.record.train_seconds += share
+        for k, result in zip(due, results, strict=True):
+            member = self.members[k]
+            member.record.check(member.spec, member.step, **result)
+        return self._leave() if due else []
+
+    def _steps(self, count: int) -> None:
+        """`count` steps with every network."""
+        device = self.parameters.device
+        positions, targets = self._batches(count)
+        positions, targets = positions.to(device), targets.to(device)
+        made = torch.tensor([member.step for member in self.members], dtype=torch.float64)
+        steps = made + torch.arange(1, count + 1, dtype=torch.float64)[:, None]
+        coefficients = [
+            part.to(device, self.parameters.dtype)
+            for part in self.optimizer.coefficients(self._rates, steps)
+        ]
+        networks_count = len(self.members)
+        parameters, gradients = self.parameters[:networks_count], self.gradients[:networks_count]
+        inputs = self._inputs[: networks_count * self.batch_size]
+        for step in range(count):
+            self.data.train.fetch(positions[step], inputs)
+            self._passes.step(targets[step])
+            self.optimizer.update(parameters, gradients, [part[step] for part in coefficients])
+
+    def _batches(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions of images and of targets, both (step, network * image)."""
+        n = self.data.train.size
+        shape = (count, len(self.members), self.batch_size)
+        positions, labels = np.empty(shape, np.int64), np.empty(shape, np.int64)
+        for k, member in enumerate(self.members):
+            images = batches(member.spec.seed, n, self.batch_size, member.step, count)
+            positions[:, k] = self.data.train.positions(member.spec, images, member.step)
+            labels[:, k] = self._labels[k][images]
+        targets = target_positions(labels, self.data.classes)
+        return torch.from_numpy(positions.reshape(count, -1)), torch.from_numpy(targets)
+
+    def _evaluate(self, due: list[int]) -> list[dict[str, Any]]:
+        """What a check looks at, for the networks at places `due`."""
+        rows = self._rows(self.parameters, due)
+        loss, accuracy = self._loss(
+            rows, [self.members[k].spec for k in due], self.data.train.plain, self._labels[due]
+        )
+        gradients = self._rows(self.gradients, due)
+        finite = rows.isfinite().all(1).tolist()
+        for k, good, value in zip(due, finite, loss, strict=True):
+            if good and math.isfinite(value):
+                self.finite[k] = self.parameters[k]
+        return [
+            {
+                "loss": loss[k],
+                "accuracy": accuracy[k],
+                "gradient_norm": float(torch.linalg.vector_norm(gradients[k], dtype=torch.float64)),
+                "finite": finite[k],
+            }
+            for k in range(len(due))
+        ]
+
+    def _rows(self, buffer: torch.Tensor, places: list[int]) -> torch.Tensor:
+        """Rows at some places: a view if they are all of the stack's."""
+        if len(places) == len(self.members):
+            return buffer[: len(places)]
+        return buffer[places]
+
+    def _loss(
+        self, rows: torch.Tensor, specs: Sequence[NetworkSpec], x: torch.Tensor, labels: np.ndarray
+    ) -> tuple[list[float], list[float]]:
+        """Mean cross-entropy (nats) and accuracy of networks at inputs x, labels (network, point)."""
+        return loss_and_accuracy(self.layout, rows, specs, x, labels, self.route)
+
+    def _leave(self) -> list[Finished]:
+        """Takes networks that are done out of the stack."""
+        done = [k for k, member in enumerate(self.members) if member.record.status]
+        if not done:
+            return []
+        rows = self.finite[done].clone()
+        left = [self.members[k] for k in done]
+        self._arrange([k for k in range(len(self.members)) if k not in done])
+        finish(self.layout, rows, left, self.data, self.route)
+        self._fill()
+        return [
+            Finished(member.spec, row.cpu(), member.record)
+            for member, row in zip(left, rows, strict=True)
+        ]
+
+
+def loss_and_accuracy(
+    layout: Layout,
+    rows: torch.Tensor,
+    specs: Sequence[NetworkSpec],
+    x: torch.Tensor,
+    labels: np.ndarray,
+    route: str,
+) -> tuple[list[float], list[float]]:
+    """Mean cross-entropy (nats) and accuracy of networks at inputs.
+
+    Args:
+        layout: of the parameters.
+        rows: parameters (network, parameter).
+        specs: the networks.
+        x: inputs (point, d).
+        labels: classes (network, point), int64.
+        route: see `passes.product`.
+    """
+    runs = runs_of([spec.unit for spec in specs])
+    targets = torch.from_numpy(labels).to(x.device)
+    losses, correct = [], []
+    for part, target in zip(x.split(_POINTS), targets.split(_POINTS, 1), strict=True):
+        forward = Forward(layout, rows, part.expand(len(rows), *part.shape), runs, route)
+        loss, right = evaluate(forward, target)
+        losses.append(loss)
+        correct.append(right)
+    return torch.cat(losses, 1).mean(1).tolist(), torch.cat(correct, 1).double().mean(1).tolist()
+
+
+def finish(
+    layout: Layout, rows: torch.Tensor, members: Sequence[Member], data: Data, route: str
+) -> None:
+    """Fills in the records what is known of the weights that are kept, rows (network, parameter)."""
+    specs = [member.spec for member in members]
+    with torch.no_grad(), np.errstate(all="ignore"):
+        test_labels = np.broadcast_to(data.test_labels, (len(rows), len(data.test_labels))).copy()
+        test = loss_and_accuracy(layout, rows, specs, data.test_inputs, test_labels, route)
+        labels = np.stack([member.labels for member in members])
+        train = loss_and_accuracy(layout, rows, specs, data.train.plain, labels, route)
+    for k, member in enumerate(members):
+        record = member.record
+        record.train_loss, record.train_accuracy = train[0][k], train[1][k]
+        record.test_loss, record.test_accuracy = test[0][k], test[1][k]

@@ -1,0 +1,21 @@
+import os
+
+import pytest
+
+# One thread, as in the workflow's jobs: set before any library reads it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--results", help="folder of a finished study, for tests/results")
+
+
+@pytest.fixture(scope="session")
+def results(request):
+    from pathlib import Path
+
+    folder = request.config.getoption("--results")
+    if folder is None:
+        pytest.skip("no --results given: these tests check what a run wrote")
+    return Path(folder)

@@ -1,0 +1,337 @@
+"""Made-up surveys that keep their contract and hold the effects that a test asks for."""
+
+import math
+
+import numpy as np
+import xarray as xr
+
+from sensitivity import survey as contracts
+from sensitivity.seeds import generator
+
+INPUTS = 64
+CLASSES = 10
+DEPTHS = (1, 2, 3, 4)
+WIDTHS = (16, 32, 64, 128)
+UNITS = ("relu", "relu6", "hardtanh", "hardsigmoid")
+GAINS = (0.5, 1.0, 2.0, 4.0)
+
+
+def survey(
+    *,
+    networks: int = 160,
+    samples: int = 200,
+    transition_points: int = 60,
+    pairs: int | dict[str, int] = 24,
+    seed: int = 0,
+    unfitted: float = 0.1,
+    diverged: float = 0.02,
+    slope: float = 0.15,
+    size_slope: float = -0.05,
+    loss_slope: float = 0.0,
+    gain_slope: float = 0.1,
+    point_slope: float = 0.6,
+    noise: float = 0.02,
+    gap_shift: float = 0.15,
+    sensitivity_shift: float = 0.4,
+    transitions_shift: float = 0.3,
+    dead_networks: int = 2,
+    dead_points: int = 5,
+) -> xr.Dataset:
+    """A valid 'survey' Dataset.
+
+    Args:
+        networks: members of the survey (C0, C2, C5).
+        samples: test points.
+        transition_points: test points with transitions; the others hold NaN.
+        pairs: pairs of each factor, two networks of their own each; or a number by factor.
+        seed: of everything that is drawn.
+        unfitted: share of the networks that are not fitted.
+        diverged: share of the networks that diverged.
+        slope: gap per decade of sensitivity that no hyper-parameter explains.
+        size_slope: gap per decade of parameters.
+        loss_slope: gap per standard deviation of the log training loss.
+        gain_slope: gap per doubling of the gain (which also raises the sensitivity).
+        point_slope: decades of the norm per standard deviation of a point's difficulty.
+        noise: standard deviation of what is added to the gap.
+        gap_shift: gap of a pair's worse side minus the better one's.
+        sensitivity_shift: the same in decades of sensitivity.
+        transitions_shift: the same in e-folds of transitions.
+        dead_networks: fitted survey members with points at which J = 0.
+        dead_points: number of those points in each.
+    """
+    rng = generator(seed, "synthetic survey")
+    counts = pairs if isinstance(pairs, dict) else dict.fromkeys(contracts.FACTOR_SIDES, pairs)
+    in_pair = [
+        (factor, pair, side)
+        for factor, count in counts.items()
+        for pair in range(count)
+        for side in contracts.FACTOR_SIDES[factor]
+    ]
+    total = networks + len(in_pair)
+
+    table = {
+        "depth": rng.choice(DEPTHS, total),
+        "width": rng.choice(WIDTHS, total),
+        "unit": rng.choice(UNITS, total).astype(object),
+        "optimizer": rng.choice(("sgd", "momentum", "adam"), total).astype(object),
+        "learning_rate": rng.choice((0.01, 0.03, 0.1), total),
+        "batch_size": rng.choice((32, 64), total),
+        "gain": rng.choice(GAINS, total),
+        "steps": np.full(total, 1000),
+        "seed": rng.integers(0, 3, total),
+        "train_size": np.full(total, 500),
+        "subset_seed": np.zeros(total, int),
+        "labels": np.full(total, "true", object),
+        "max_shift": np.zeros(total, int),
+        "flip": np.zeros(total, bool),
+        "stop": np.full(total, "steps", object),
+        "fit_accuracy": np.ones(total),
+        "target_loss": np.zeros(total),
+        "precision": np.full(total, "float32", object),
+        "in_survey": np.arange(total) < networks,
+    }
+    for factor in contracts.FACTOR_SIDES:
+        table[f"pair_{factor}"] = np.full(total, "", object)
+        table[f"side_{factor}"] = np.full(total, "", object)
+    worse = np.zeros(total)
+    for position, (factor, pair, side) in enumerate(in_pair):
+        row = networks + position
+        table[f"pair_{factor}"][row] = f"{factor}-{pair:04d}"
+        table[f"side_{factor}"][row] = side
+        worse[row] = side == contracts.FACTOR_SIDES[factor][0]
+        if side != contracts.FACTOR_SIDES[factor][0]:
+            for name in ("depth", "width", "unit", "optimizer", "learning_rate", "gain", "seed"):
+                table[name][row] = table[name][row - 1]
+        _set_side(table, factor, side, row)
+    fitted_draw = rng.random(total)
+    status = np.where(
+        fitted_draw < diverged,
+        "diverged",
+        np.where(fitted_draw < diverged + unfitted, "not fitted", "fitted"),
+    ).astype(object)
+    fitted = status == "fitted"
+
+    parameters = _parameters(table["depth"], table["width"])
+    size = np.log10(parameters)
+    own = rng.normal(0, 0.25, total)
+    log10_sensitivity = -0.5 + 0.3 * np.log2(table["gain"]) + own + sensitivity_shift * worse
+    log_train_loss = rng.normal(-8, 1.5, total)
+    gap = (
+        0.25
+        + slope * own
+        + size_slope * (size - size.mean())
+        + loss_slope * (log_train_loss + 8) / 1.5
+        + gain_slope * np.log2(table["gain"]) / 4
+        + gap_shift * worse
+        + rng.normal(0, noise, total)
+    )
+    errors = np.clip(np.round(gap * samples), 2, samples - 2).astype(int)
+
+    difficulty = rng.normal(0, 1, samples)[None] + rng.normal(0, 0.7, (total, samples))
+    difficulty = (difficulty - difficulty.mean(1, keepdims=True)) / difficulty.std(1, keepdims=True)
+    descending = -np.sort(-difficulty, axis=1)
+    rows = np.arange(total)
+    threshold = (descending[rows, errors - 1] + descending[rows, errors]) / 2
+    margin = -4.0 * (difficulty - threshold[:, None])
+    log10_norm = point_slope * difficulty + rng.normal(0, 0.3, (total, samples))
+    log10_norm += (log10_sensitivity - np.log10((10**log10_norm).mean(1)))[:, None]
+    dead = np.flatnonzero(fitted & table["in_survey"])[:dead_networks]
+    log10_norm[dead, :dead_points] = -math.inf
+    norm = 10**log10_norm
+
+    target = 1 / (1 + np.exp(-margin))
+    rest = 1 - target
+    square = target**2 + rest**2
+    squared = target**2 * (1 - 2 * target + square) + rest**2 * (1 - 2 * rest + square)
+    transitions = np.full((total, samples), np.nan)
+    chosen = np.sort(rng.choice(samples, min(transition_points, samples), replace=False))
+    level = 3 + 0.5 * (log10_sensitivity - sensitivity_shift * worse) + transitions_shift * worse
+    transitions[:, chosen] = rng.poisson(np.exp(level)[:, None], (total, len(chosen)))
+
+    points = {
+        "jacobian_norm": norm,
+        "jacobian_norm_log10": log10_norm,
+        "logit_jacobian_norm": norm * np.sqrt(CLASSES / squared),
+        "loss": np.logaddexp(0, -margin),
+        "margin": margin,
+        "confidence": np.maximum(target, rest),
+        "target_probability": target,
+        "squared_probabilities": squared,
+        "transitions": transitions,
+    }
+    test_accuracy = (margin > 0).mean(1)
+    train_accuracy = np.where(fitted, 1.0, np.where(status == "diverged", np.nan, 0.8))
+    outcomes = {
+        "status": status,
+        "steps_done": np.where(status == "diverged", 300, 1000),
+        "fit_step": np.where(fitted, 400, -1),
+        "parameters": parameters,
+        "train_loss": np.where(status == "diverged", np.nan, np.exp(log_train_loss)),
+        "train_accuracy": train_accuracy,
+        "test_loss": np.where(status == "diverged", np.nan, points["loss"].mean(1)),
+        "test_accuracy": np.where(status == "diverged", np.nan, test_accuracy),
+        "train_seconds": np.full(total, 0.1),
+        "jacobian_zero": np.where(fitted, (norm == 0).sum(1), 0),
+        "gap": train_accuracy - test_accuracy,
+        "sensitivity": np.where(fitted, norm.mean(1), np.nan),
+        "mean_transitions": np.where(fitted, np.nanmean(transitions, axis=1), np.nan),
+    }
+    for values in points.values():
+        values[~fitted] = np.nan
+    ids = np.array([f"{seed:02d}{row:010d}" for row in range(total)], object)
+    table["cohort"] = np.array([f"synthetic-{row // 50:03d}" for row in range(total)], object)
+    table["in_ellipses"] = table["in_survey"] & (np.arange(total) % 3 == 0)
+    table["in_slices"] = np.arange(total) == np.flatnonzero(fitted)[0]
+    dataset = xr.Dataset(
+        {name: ("network", values) for name, values in outcomes.items()}
+        | {name: (("network", "sample"), values) for name, values in points.items()},
+        coords={
+            "network": ("network", ids),
+            "sample": ("sample", np.arange(samples)),
+            "label": ("sample", np.arange(samples) % CLASSES),
+        }
+        | {name: ("network", values) for name, values in table.items()},
+    )
+    contracts.validate(dataset, "survey", "synthetic survey")
+    return contracts.describe(dataset, "survey")
+
+
+def ellipses(
+    dataset: xr.Dataset,
+    *,
+    near: float = -0.5,
+    data: float = -0.4,
+    initial: float = 0.0,
+    count: int = 3,
+    angles: int = 48,
+    seed: int = 0,
+) -> xr.Dataset:
+    """A valid 'ellipses' Dataset for the fitted members of `in_ellipses` of a survey.
+
+    Args:
+        dataset: the survey.
+        near: trained networks' log(norm at the anchors / norm between them).
+        data: trained networks' log(norm on ellipses of data / random ones).
+        initial: what untrained networks have of both.
+        count: ellipses of a kind.
+        angles: a multiple of 24.
+        seed: of what is drawn.
+    """
+    rng = generator(seed, "synthetic ellipses")
+    chosen = (dataset["in_ellipses"].values.astype(bool)) & (dataset["status"].values == "fitted")
+    names = dataset["network"].values[chosen]
+    theta = 2 * np.pi * np.arange(angles) / angles
+    kinds = contracts.ELLIPSE_KINDS
+    # cos(3 (theta - pi)) is 1 at the anchors pi/3, pi, 5 pi/3 and -1 half-way between them
+    shape = np.cos(3 * (theta - np.pi)) / 2
+    arc = (2 * np.pi / angles) * (8 + 3 * np.cos(2 * theta))
+    log_norm = rng.normal(0, 0.1, (len(names), 2, len(kinds), count, angles))
+    log_norm += rng.normal(0, 0.5, (len(names), 2, 1, 1, 1))
+    for state, (effect_near, effect_data) in enumerate(((initial, initial), (near, data))):
+        for kind, name in enumerate(kinds):
+            if name != "random":
+                log_norm[:, state, kind] += effect_near * shape + effect_data
+    lengths = np.broadcast_to(arc, (len(names), len(kinds), count, angles))
+    lengths = lengths * rng.uniform(0.7, 1.4, (len(names), len(kinds), count, 1))
+    crossings = rng.poisson(np.exp(log_norm) * lengths[:, None] * 4)
+    result = xr.Dataset(
+        {
+            "jacobian_norm": (
+                ("network", "state", "kind", "ellipse", "angle"),
+                np.exp(log_norm),
+            ),
+            "transitions": (("network", "state", "kind", "ellipse", "angle"), crossings),
+            "arc_length": (("network", "kind", "ellipse", "angle"), lengths),
+        },
+        coords={
+            "network": names,
+            "state": np.array(contracts.ELLIPSE_STATES, object),
+            "kind": np.array(kinds, object),
+            "angle": theta,
+        },
+    )
+    contracts.validate(result, "ellipses", "synthetic ellipses")
+    return contracts.describe(result, "ellipses")
+
+
+def curves(dataset: xr.Dataset, *, checks: int = 10, seed: int = 0) -> xr.Dataset:
+    """A valid 'curves' Dataset for all networks of a survey."""
+    rng = generator(seed, "synthetic curves")
+    shape = (dataset.sizes["network"], checks)
+    loss = 2.3 * np.exp(-np.arange(checks) / 2)[None] * rng.uniform(0.5, 1.5, shape)
+    result = xr.Dataset(
+        {
+            "loss": (("network", "check"), loss),
+            "accuracy": (
+                ("network", "check"),
+                np.minimum(1, 0.1 + np.arange(checks) / 5 + 0 * loss),
+            ),
+            "gradient_norm": (("network", "check"), np.sqrt(loss)),
+            "seconds": (("network", "check"), 0.01 * np.arange(checks) + 0 * loss),
+        },
+        coords={
+            "network": dataset["network"].values,
+            "step": ("check", 100 * np.arange(checks)),
+        },
+    )
+    contracts.validate(result, "curves", "synthetic curves")
+    return contracts.describe(result, "curves")
+
+
+def slices(dataset: xr.Dataset, *, resolution: int = 40, seed: int = 0) -> xr.Dataset:
+    """A valid 'slices' Dataset for the fitted members of `in_slices` of a survey."""
+    rng = generator(seed, "synthetic slices")
+    chosen = (dataset["in_slices"].values.astype(bool)) & (dataset["status"].values == "fitted")
+    names = dataset["network"].values[chosen]
+    shape = (len(names), 2, resolution, resolution)
+    x = np.linspace(-12, 12, resolution)
+    fields = rng.normal(0, 1, (len(names), 2, 6, 3))
+    values = (
+        fields[..., 0, None, None] * x
+        + fields[..., 1, None, None] * x[:, None]
+        + 6 * fields[..., 2, None, None]
+    )
+    pattern = values > 0
+    boundary = np.zeros(shape, bool)
+    boundary[..., :, :-1] |= (pattern[..., :, :-1] != pattern[..., :, 1:]).any(2)
+    boundary[..., :-1, :] |= (pattern[..., :-1, :] != pattern[..., 1:, :]).any(2)
+    anchors = np.array([[-6.0, -4.0], [6.0, -4.0], [0.0, 8.0]])
+    result = xr.Dataset(
+        {
+            "boundary": (("network", "state", "y", "x"), boundary),
+            "predicted": (("network", "state", "y", "x"), values.argmax(2)),
+            "anchor_x": (("network", "anchor"), np.tile(anchors[:, 0], (len(names), 1))),
+            "anchor_y": (("network", "anchor"), np.tile(anchors[:, 1], (len(names), 1))),
+            "anchor_label": (("network", "anchor"), np.tile([0, 1, 2], (len(names), 1))),
+        },
+        coords={
+            "network": names,
+            "state": np.array(contracts.ELLIPSE_STATES, object),
+            "x": x,
+            "y": x,
+        },
+    )
+    contracts.validate(result, "slices", "synthetic slices")
+    return contracts.describe(result, "slices")
+
+
+def _set_side(table: dict[str, np.ndarray], factor: str, side: str, row: int) -> None:
+    """Gives a pair's network the hyper-parameters of its side."""
+    if factor == "labels":
+        table["labels"][row] = side
+    elif factor == "augmentation":
+        table["max_shift"][row] = 1 if side == "augmented" else 0
+    elif factor == "unit":
+        table["unit"][row] = side
+    else:
+        full = side == "full"
+        table["optimizer"][row] = "lbfgs" if full else "momentum"
+        table["learning_rate"][row] = 1.0 if full else 0.03
+        table["batch_size"][row] = 500 if full else 64
+        table["steps"][row] = 100 if full else 1000
+
+
+def _parameters(depth: np.ndarray, width: np.ndarray) -> np.ndarray:
+    return (
+        INPUTS * width + width + (depth - 1) * (width**2 + width) + width * CLASSES + CLASSES
+    ).astype(int)

@@ -1,0 +1,123 @@
+import csv
+import io
+
+import numpy as np
+
+from sensitivity.config import load
+from sensitivity.design import design, network, table
+from sensitivity.spec import FACTOR_SIDES
+
+AXES = {"depth": [1, 2, 3], "width": [16, 32], "unit": ["relu", "hardtanh"]}
+
+
+def study(**changes):
+    return load(
+        {"study": "t", "datasets": {"digits": {}}, "survey": [{"search": "grid", "axes": AXES}], **changes}
+    )
+
+
+def test_a_grid_is_every_combination():
+    members = design(study())
+    assert len(members) == 12
+    found = {(m.spec.depth, m.spec.width, m.spec.unit) for m in members.values()}
+    assert len(found) == 12
+    assert all(m.in_survey and m.spec.id == identity for identity, m in members.items())
+
+
+def test_rows_depart_from_the_defaults():
+    members = design(
+        study(defaults={"gain": 2}, survey=[{"search": "rows", "rows": [{"depth": 4}, {"width": 9}]}])
+    )
+    assert [(m.spec.depth, m.spec.width, m.spec.gain) for m in members.values()] == [(4, 64, 2.0), (2, 9, 2.0)]
+
+
+def test_raising_the_draws_only_adds():
+    def draws(count):
+        return list(design(study(survey=[{"search": "random", "draws": count, "axes": AXES}])))
+
+    few, many = draws(5), draws(12)
+    assert many[:5] == few
+    assert len(set(many)) == 12
+
+
+def test_draws_are_uniform_over_the_axes():
+    members = design(study(survey=[{"search": "random", "draws": 600, "axes": AXES | {"seed": list(range(60))}}]))
+    counts = np.bincount([m.spec.depth for m in members.values()])[1:]
+    # 4.5 standard deviations of a multinomial with three equal shares
+    assert np.abs(counts - counts.sum() / 3).max() < 4.5 * np.sqrt(counts.sum() * 2 / 9)
+
+
+def test_pairs_differ_in_their_factor_alone():
+    factors = {
+        "labels": {"axes": {"depth": [1, 2]}},
+        "augmentation": {"axes": {"depth": [1, 2]}},
+        "unit": {"axes": {"depth": [1, 2], "labels": ["true", "random"]}},
+        "batch": {"axes": {"depth": [1, 2]}},
+    }
+    members = design(study(factors=factors))
+    differing = {
+        "labels": {"labels"},
+        "augmentation": {"max_shift"},
+        "unit": {"unit"},
+        "batch": {"optimizer", "learning_rate", "batch_size", "steps"},
+    }
+    for factor, fields in differing.items():
+        sides = {}
+        for member in members.values():
+            if factor in member.pairs:
+                pair, side = member.pairs[factor]
+                sides.setdefault(pair, {})[side] = member.spec
+        assert len(sides) == (4 if factor == "unit" else 2)
+        for pair, specs in sides.items():
+            assert tuple(sorted(specs)) == tuple(sorted(FACTOR_SIDES[factor]))
+            worse, better = (specs[side] for side in FACTOR_SIDES[factor])
+            assert better.id == pair
+            assert {f for f in vars(worse) if getattr(worse, f) != getattr(better, f)} == fields
+
+
+def test_a_network_that_two_comparisons_want_stands_once():
+    members = design(study(factors={"labels": {"axes": AXES | {"unit": ["relu"]}}}))
+    assert len(members) == 12 + 6
+    both = [m for m in members.values() if m.in_survey and m.pairs]
+    assert len(both) == 6
+
+
+def test_unused_fields_do_not_make_another_network():
+    s = study()
+    first = network(s, "digits", {"optimizer": "lbfgs", "learning_rate": 0.1, "batch_size": 32, "steps": 7})
+    second = network(s, "digits", {"optimizer": "lbfgs"})
+    assert first.id == second.id
+    assert (first.batch_size, first.learning_rate, first.steps) == (500, 1.0, 100)
+    assert network(s, "digits", {"gain": 1}).id == network(s, "digits", {"gain": 1.0}).id
+
+
+def test_a_share_of_the_survey_gets_ellipses_and_keeps_them():
+    def chosen(widths):
+        axes = {"width": widths, "seed": list(range(50))}
+        members = design(
+            study(survey=[{"search": "grid", "axes": axes}], measures={"ellipses": {"share": 0.3}})
+        )
+        return {identity for identity, m in members.items() if m.in_ellipses}, set(members)
+
+    few, all_few = chosen([16, 32])
+    many, _ = chosen([16, 32, 64, 128])
+    assert few == many & all_few
+    assert 0.15 * 100 < len(few) < 0.45 * 100
+
+
+def test_slices_name_their_networks():
+    members = design(study(measures={"slices": {"networks": [{"depth": 1, "width": 16}, {"depth": 7}]}}))
+    sliced = [m for m in members.values() if m.in_slices]
+    assert [(m.spec.depth, m.in_survey) for m in sliced] == [(1, True), (7, False)]
+    assert len(members) == 13
+
+
+def test_table_holds_every_network_and_field():
+    members = design(study(factors={"labels": {"axes": {"depth": [1]}}}))
+    rows = list(csv.DictReader(io.StringIO(table(members))))
+    assert [row["network"] for row in rows] == list(members)
+    for row, member in zip(rows, members.values(), strict=True):
+        assert row["width"] == str(member.spec.width)
+        assert row["labels"] == member.spec.labels
+        assert row["in_survey"] == str(member.in_survey)
+        assert (row["pair_labels"], row["side_labels"]) == member.pairs.get("labels", ("", ""))

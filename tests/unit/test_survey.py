@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from sensitivity import survey
+
+
+@pytest.fixture
+def transitions():
+    return xr.Dataset(
+        {"transitions": (("network", "sample"), np.arange(6.0).reshape(2, 3))},
+        coords={"network": ["a", "bb"], "sample": np.arange(3), "label": ("sample", [1, 0, 1])},
+    )
+
+
+@pytest.fixture
+def curves():
+    values = np.ones((2, 1))
+    return xr.Dataset(
+        {name: (("network", "check"), values) for name in ("loss", "accuracy", "gradient_norm", "seconds")},
+        coords={"network": ["a", "bb"], "step": ("check", [1])},
+    )
+
+
+def test_round_trip_without_a_warning_as_the_workflow_leaves_it(tmp_path, transitions, curves):
+    path = tmp_path / "store.zarr"
+    survey.write(transitions, path, "transitions", groups={"training": curves}, attributes={"a": "b"})
+    (path / ".snakemake_timestamp").touch()
+    # warnings are errors here
+    opened = xr.open_zarr(path)
+    xr.testing.assert_equal(opened.load(), transitions)
+    assert opened.attrs == {"a": "b"}
+    assert opened["transitions"].attrs["units"] == "1"
+    assert "transitions" in opened["transitions"].attrs["long_name"]
+    xr.testing.assert_equal(survey.read(path, "curves", group="training").load(), curves)
+
+
+def test_writing_again_replaces(tmp_path, transitions):
+    path = tmp_path / "store.zarr"
+    survey.write(transitions, path, "transitions")
+    survey.write(transitions.isel(network=[1]), path, "transitions")
+    assert survey.read(path, "transitions")["network"].values.tolist() == ["bb"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["store.zarr"]
+
+
+def test_no_networks_can_be_stored(tmp_path, transitions):
+    path = tmp_path / "store.zarr"
+    survey.write(transitions.isel(network=[]), path, "transitions")
+    assert survey.read(path, "transitions").sizes["network"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.drop_vars("label"), r"coordinate 'label' is missing; present: network, sample"),
+        (lambda d: d.assign(x=1), r"variable 'x' is not in the contract; expected: transitions"),
+        (lambda d: d.transpose(), r"expected dims \('network', 'sample'\), found \('sample', 'network'\)"),
+        (lambda d: d.astype(str), r"'transitions': expected float, found <U"),
+        (lambda d: d.assign_coords(network=["a", "a"]), r"more than once: a"),
+    ],
+)
+def test_every_departure_from_the_contract_is_named(tmp_path, transitions, change, message):
+    with pytest.raises(survey.ContractError, match=message):
+        survey.write(change(transitions), tmp_path / "store.zarr", "transitions")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_cut_short_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no consolidated Zarr store"):
+        survey.read(tmp_path, "transitions")
+
+
+def test_every_variable_says_what_it_is():
+    for contract in survey.CONTRACTS.values():
+        for variable in {**contract.coordinates, **contract.variables}.values():
+            assert variable.long_name
+            assert variable.units
+            assert variable.kind in ("float", "int", "bool", "str")

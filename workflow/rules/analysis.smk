@@ -1,0 +1,23 @@
+# The tests of the claims C0 to C5: one table.
+
+
+rule claims:
+    input:
+        surveys(),
+    output:
+        "results/{study}/claims.csv",
+    params:
+        code=code("claims.py"),
+        settings=STUDY.analysis.model_dump(),
+    log:
+        "results/{study}/logs/claims.log",
+    benchmark:
+        "results/{study}/timings/claims/all.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    script:
+        "../scripts/claims.py"

@@ -1,0 +1,117 @@
+# What every rule needs: the validated study, its design, the plan of cohorts, and the code's digests.
+import hashlib
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(workflow.basedir)
+# for an environment in which the package is not installed, jobs included
+for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+import yaml
+from code_digest import code_digest
+from environment import add_to_python_path
+from run_summary import show_summary
+
+from sensitivity import cohorts
+from sensitivity.config import ConfigError, load
+from sensitivity.design import design, table
+from sensitivity.figures.names import FIGURES
+from sensitivity.training.devices import has_gpu
+
+add_to_python_path(REPOSITORY / "src")
+
+try:
+    STUDY = load(config)
+except ConfigError as error:
+    print(error, file=sys.stderr)
+    sys.exit(1)
+
+MEMBERS = design(STUDY)
+PLAN_FILE = f"results/{STUDY.study}/plan.csv"
+try:
+    PLAN = cohorts.extend(
+        cohorts.read_plan(PLAN_FILE),
+        [member.spec for member in MEMBERS.values()],
+        STUDY.execution.cohort_tflop * 1e12,
+    )
+except cohorts.PlanError as error:
+    print(error, file=sys.stderr)
+    sys.exit(1)
+COHORTS = cohorts.members(PLAN, MEMBERS)
+WITH_ELLIPSES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_ellipses])
+WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slices])
+REPORT = f"results/{STUDY.study}/report.html"
+# a training or measuring job takes one device where this host has any; on a cluster the profile says so
+GPUS = 1 if has_gpu() else 0
+
+
+wildcard_constraints:
+    study=STUDY.study,
+    dataset="|".join(STUDY.datasets),
+    cohort="|".join(COHORTS),
+    figure="|".join(FIGURES),
+
+
+def code(script):
+    """The digest of a script and the library modules that it imports: a rule's trigger."""
+    return code_digest(REPOSITORY / "workflow" / "scripts" / script, REPOSITORY / "src")
+
+
+def design_digest():
+    """A digest of the design table."""
+    return hashlib.sha256(table(MEMBERS).encode()).hexdigest()[:16]
+
+
+def dataset_of(cohort):
+    """The data set of a cohort, whose name is <dataset>-<digest>."""
+    return cohort.rpartition("-")[0]
+
+
+def dataset_store(wildcards):
+    """The data set that a cohort learns."""
+    return f"results/datasets/{dataset_of(wildcards.cohort)}.zarr"
+
+
+def cohort_stores(name, dataset=None, among=None):
+    """The stores of one name of the cohorts, of one data set or of all."""
+    return [
+        f"results/{STUDY.study}/cohorts/{cohort}/{name}"
+        for cohort in (COHORTS if among is None else among)
+        if dataset in (None, dataset_of(cohort))
+    ]
+
+
+def cohort_files():
+    """Every file of every cohort."""
+    return [
+        *cohort_stores("weights.safetensors"),
+        *cohort_stores("training.zarr"),
+        *cohort_stores("jacobian.zarr"),
+        *cohort_stores("transitions.zarr"),
+        *cohort_stores("ellipses.zarr", among=WITH_ELLIPSES),
+        *cohort_stores("slices.zarr", among=WITH_SLICES),
+    ]
+
+
+def surveys():
+    """The survey of every data set that has networks."""
+    names = dict.fromkeys(dataset_of(cohort) for cohort in COHORTS)
+    return [f"results/{STUDY.study}/survey/{name}.zarr" for name in names]
+
+
+def configuration_text():
+    """The whole configuration, defaults included, as YAML."""
+    return yaml.safe_dump(STUDY.model_dump(mode="json"), sort_keys=False)
+
+
+if workflow.is_main_process:
+    show_summary(
+        study=STUDY.study,
+        report=REPORT,
+        costs={
+            cohort: sum(cohorts.flops(spec) for spec in cohorts.cohort_specs(PLAN, cohort))
+            for cohort in COHORTS
+        },
+    )

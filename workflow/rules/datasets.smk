@@ -1,0 +1,20 @@
+# Data sets, once for all studies: as published, in a Zarr store.
+
+
+rule dataset:
+    output:
+        directory("results/datasets/{dataset}.zarr"),
+    params:
+        code=code("dataset.py"),
+    log:
+        "results/datasets/logs/{dataset}.log",
+    benchmark:
+        "results/datasets/timings/{dataset}.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../scripts/dataset.py"

@@ -1,0 +1,23 @@
+# The figures: each as PDF and PNG, with the numbers drawn and a caption.
+
+
+rule figure:
+    input:
+        surveys(),
+    output:
+        multiext("results/{study}/figures/{figure}", ".pdf", ".png", ".csv", ".txt"),
+    params:
+        code=code("figure.py"),
+        settings=STUDY.analysis.model_dump(),
+    log:
+        "results/{study}/logs/figure/{figure}.log",
+    benchmark:
+        "results/{study}/timings/figure/{figure}.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    script:
+        "../scripts/figure.py"

@@ -1,0 +1,111 @@
+# The measures of each cohort's fitted networks.
+
+
+# Jacobian norms at every test point.
+rule jacobian:
+    input:
+        weights="results/{study}/cohorts/{cohort}/weights.safetensors",
+        curves="results/{study}/cohorts/{cohort}/training.zarr",
+        dataset=dataset_store,
+    output:
+        directory("results/{study}/cohorts/{cohort}/jacobian.zarr"),
+    params:
+        code=code("jacobian.py"),
+    log:
+        "results/{study}/logs/jacobian/{cohort}.log",
+    benchmark:
+        "results/{study}/timings/jacobian/{cohort}.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=240,
+    script:
+        "../scripts/jacobian.py"
+
+
+# Exact transitions at the chosen test points.
+rule transitions:
+    input:
+        weights="results/{study}/cohorts/{cohort}/weights.safetensors",
+        curves="results/{study}/cohorts/{cohort}/training.zarr",
+        dataset=dataset_store,
+    output:
+        directory("results/{study}/cohorts/{cohort}/transitions.zarr"),
+    params:
+        code=code("transitions.py"),
+        points=lambda wildcards: STUDY.transition_points(dataset_of(wildcards.cohort)),
+        seed=STUDY.measures.transitions.seed,
+    log:
+        "results/{study}/logs/transitions/{cohort}.log",
+    benchmark:
+        "results/{study}/timings/transitions/{cohort}.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=720,
+    script:
+        "../scripts/transitions.py"
+
+
+# Jacobian norms and transitions along ellipses, of the chosen networks.
+rule ellipses:
+    input:
+        weights="results/{study}/cohorts/{cohort}/weights.safetensors",
+        curves="results/{study}/cohorts/{cohort}/training.zarr",
+        dataset=dataset_store,
+    output:
+        directory("results/{study}/cohorts/{cohort}/ellipses.zarr"),
+    params:
+        code=code("ellipses.py"),
+        networks=lambda wildcards: sorted(WITH_ELLIPSES[wildcards.cohort]),
+        count=STUDY.measures.ellipses.count,
+        angles=STUDY.measures.ellipses.angles,
+        seed=STUDY.measures.ellipses.seed,
+    log:
+        "results/{study}/logs/ellipses/{cohort}.log",
+    benchmark:
+        "results/{study}/timings/ellipses/{cohort}.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=240,
+    script:
+        "../scripts/ellipses.py"
+
+
+# Region boundaries over a plane of training points, of the chosen networks.
+rule slices:
+    input:
+        weights="results/{study}/cohorts/{cohort}/weights.safetensors",
+        curves="results/{study}/cohorts/{cohort}/training.zarr",
+        dataset=dataset_store,
+    output:
+        directory("results/{study}/cohorts/{cohort}/slices.zarr"),
+    params:
+        code=code("slices.py"),
+        networks=lambda wildcards: sorted(WITH_SLICES[wildcards.cohort]),
+        resolution=STUDY.measures.slices.resolution,
+        margin=STUDY.measures.slices.margin,
+        seed=STUDY.measures.slices.seed,
+    log:
+        "results/{study}/logs/slices/{cohort}.log",
+    benchmark:
+        "results/{study}/timings/slices/{cohort}.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=120,
+    script:
+        "../scripts/slices.py"

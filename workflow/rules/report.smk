@@ -1,0 +1,23 @@
+# The report: one HTML file that opens offline.
+
+
+rule report:
+    input:
+        claims="results/{study}/claims.csv",
+        figures=expand("results/{{study}}/figures/{figure}.png", figure=FIGURES),
+        surveys=surveys(),
+    output:
+        "results/{study}/report.html",
+    params:
+        code=code("report.py"),
+        configuration=configuration_text(),
+    log:
+        "results/{study}/logs/report.log",
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,15 @@
+"""The table of claims."""
+
+from pathlib import Path
+
+from job import job
+
+from sensitivity.analysis.claims import Settings, write_claims
+
+if __name__ == "__main__":
+    with job(snakemake):
+        write_claims(
+            {Path(store).stem: Path(store) for store in snakemake.input},
+            Path(snakemake.output[0]),
+            Settings(**snakemake.params.settings),
+        )

@@ -1,0 +1,13 @@
+"""A data set as a Zarr store, downloaded or read from the data folder."""
+
+from job import job
+
+from sensitivity.datasets import prepare
+
+if __name__ == "__main__":
+    with job(snakemake):
+        prepare(
+            snakemake.wildcards.dataset,
+            snakemake.output[0],
+            snakemake.config.get("data_root"),
+        )

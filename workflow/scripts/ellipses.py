@@ -1,0 +1,19 @@
+"""Jacobian norms and transitions of a cohort's chosen networks along ellipses."""
+
+from job import job, limit_threads
+
+from sensitivity.measures.cohort import measure_ellipses
+
+if __name__ == "__main__":
+    with job(snakemake):
+        limit_threads(snakemake.threads)
+        measure_ellipses(
+            snakemake.input.weights,
+            snakemake.input.curves,
+            snakemake.input.dataset,
+            snakemake.output[0],
+            networks=snakemake.params.networks,
+            count=snakemake.params.count,
+            angles=snakemake.params.angles,
+            seed=snakemake.params.seed,
+        )

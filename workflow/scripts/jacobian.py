@@ -1,0 +1,15 @@
+"""Jacobian norms of a cohort's fitted networks at every test point."""
+
+from job import job, limit_threads
+
+from sensitivity.measures.cohort import measure_jacobian
+
+if __name__ == "__main__":
+    with job(snakemake):
+        limit_threads(snakemake.threads)
+        measure_jacobian(
+            snakemake.input.weights,
+            snakemake.input.curves,
+            snakemake.input.dataset,
+            snakemake.output[0],
+        )

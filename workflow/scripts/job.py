@@ -1,0 +1,43 @@
+"""What every script does around its one call: the log, the thread limit, errors in one line."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """Logs to the rule's log file and says what went wrong there; a failure ends the process.
+
+    Errors that the library raises on purpose are one message; any other comes with its traceback.
+    """
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s", force=True
+    )
+    logging.captureWarnings(True)
+    name = "-".join([snakemake.rule, *map(str, snakemake.wildcards)])
+    progress = log.parents[len(log.parts) - 3] / "progress" / f"{name}.json"
+    progress.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["SENSITIVITY_PROGRESS"] = str(progress)
+    try:
+        yield
+    except Exception as error:
+        told = type(error).__module__.startswith("sensitivity.")
+        logging.error("%s", error if told else traceback.format_exc())
+        sys.exit(1)
+    finally:
+        progress.unlink(missing_ok=True)
+
+
+def limit_threads(threads: int) -> None:
+    """Keeps a job to its threads: networks gain more from one job a core than from threads."""
+    import torch
+
+    torch.set_num_threads(threads)

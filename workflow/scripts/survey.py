@@ -1,0 +1,21 @@
+"""The survey of one data set."""
+
+from job import job
+
+from sensitivity.assembly import assemble
+from sensitivity.survey import provenance
+
+if __name__ == "__main__":
+    with job(snakemake):
+        stores = snakemake.input
+        assemble(
+            stores.design,
+            snakemake.wildcards.dataset,
+            training=stores.training,
+            jacobian=stores.jacobian,
+            transitions=stores.transitions,
+            ellipses=stores.get("ellipses", []),
+            slices=stores.get("slices", []),
+            output=snakemake.output[0],
+            attributes=provenance(configuration=snakemake.config),
+        )

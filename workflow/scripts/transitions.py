@@ -1,0 +1,17 @@
+"""Exact transitions of a cohort's fitted networks at the chosen test points."""
+
+from job import job, limit_threads
+
+from sensitivity.measures.cohort import measure_transitions
+
+if __name__ == "__main__":
+    with job(snakemake):
+        limit_threads(snakemake.threads)
+        measure_transitions(
+            snakemake.input.weights,
+            snakemake.input.curves,
+            snakemake.input.dataset,
+            snakemake.output[0],
+            points=snakemake.params.points,
+            seed=snakemake.params.seed,
+        )
