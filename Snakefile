@@ -13,6 +13,15 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+
+
+wildcard_constraints:
+    study=STUDY.study,
+    dataset="|".join(STUDY.datasets),
+    cohort="|".join(COHORTS),
+    figure="|".join(FIGURES),
+
+
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/measures.smk"

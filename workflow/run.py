@@ -1,8 +1,8 @@
 """Runs Snakemake so that nobody has to babysit it: `make run` and `make run ARGS="-n"`.
 
 Snakemake's own lock outlives a killed run and names no process. This command holds an operating
-system's lock for as long as the run lives; when it is free, a lock that Snakemake finds is stale and
-is removed.
+system's lock for as long as the run lives; when it is free, a lock that Snakemake
+finds is stale and is removed.
 """
 
 import fcntl
@@ -39,13 +39,15 @@ def main(arguments: list[str]) -> int:
     snakemake = [sys.executable, "-m", "snakemake"]
     if any((folder / "locks").glob("*")):
         print("The last run was cut short; going on from where it was.", file=sys.stderr)
-        unlocked = subprocess.run([*snakemake, "--unlock", *arguments], check=False, capture_output=True)
+        unlocked = subprocess.run(
+            [*snakemake, "--unlock", *arguments], check=False, capture_output=True
+        )
         if unlocked.returncode:
             sys.stderr.write(unlocked.stderr.decode())
             return unlocked.returncode
     # Snakemake takes this process's place and keeps the lock; its jobs do not inherit it
     os.set_inheritable(lock, True)
-    os.execv(sys.executable, [*snakemake, *arguments])
+    return os.execv(sys.executable, [*snakemake, *arguments])
 
 
 if __name__ == "__main__":

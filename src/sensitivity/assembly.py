@@ -78,7 +78,9 @@ def assemble(
     for name in rows[names[0]]:
         whole = whole.assign_coords({name: ("network", [rows[network][name] for network in names])})
     whole = whole.rename({"network_cohort": "cohort"}).set_coords("cohort")
-    groups = {"training": curves.rename({str(n): str(n).removeprefix("curve_") for n in curves.data_vars})}
+    groups = {
+        "training": curves.rename({str(n): str(n).removeprefix("curve_") for n in curves.data_vars})
+    }
     for name, stores in (("ellipses", ellipses), ("slices", slices)):
         joined = _join(stores, name, rows) if stores else None
         if joined is not None and joined.sizes["network"]:
@@ -115,7 +117,9 @@ def _join(
             # curves of different lengths share one axis of steps
             part = part.swap_dims(check="step")
         opened.append(part)
-    joined = xr.concat(opened, "network", join="outer", data_vars="minimal", coords="minimal", compat="override")
+    joined = xr.concat(
+        opened, "network", join="outer", data_vars="minimal", coords="minimal", compat="override"
+    )
     return joined.swap_dims(step="check") if "step" in joined.dims else joined
 
 

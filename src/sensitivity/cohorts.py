@@ -66,7 +66,16 @@ def extend(plan: Plan, specs: Iterable[NetworkSpec], budget: float) -> Plan:
     for dataset, wanted in new.items():
         # same-shaped networks side by side, since they step together
         ordered = sorted(
-            wanted.values(), key=lambda s: (s.optimizer == "lbfgs", s.width, s.depth, s.batch_size, s.optimizer, s.steps, s.id)
+            wanted.values(),
+            key=lambda s: (
+                s.optimizer == "lbfgs",
+                s.width,
+                s.depth,
+                s.batch_size,
+                s.optimizer,
+                s.steps,
+                s.id,
+            ),
         )
         for members in _cut(ordered, budget):
             digest = hashlib.sha256("".join(sorted(s.id for s in members)).encode()).hexdigest()
@@ -79,7 +88,7 @@ def _cut(specs: list[NetworkSpec], budget: float) -> list[list[NetworkSpec]]:
     """Consecutive groups of about equal cost, each about `budget` at most."""
     costs = np.array([flops(spec) for spec in specs])
     target = costs.sum() / math.ceil(costs.sum() / budget)
-    # the middle of a network's stretch of the total decides, so that no rest is left over at the end
+    # the middle of a network's stretch of the total decides, so that no rest is left at the end
     places = ((np.cumsum(costs) - costs / 2) / target).astype(int)
     return [[specs[k] for k in np.flatnonzero(places == place)] for place in np.unique(places)]
 
@@ -116,8 +125,9 @@ def read_plan(path: str | Path) -> Plan:
                 plan[spec.id] = (row["cohort"], spec)
     except (KeyError, TypeError, ValueError) as error:
         raise PlanError(
-            f"{path}: expected a plan (columns network, cohort, spec), but {error}. Restore the file, "
-            "or delete it: cohorts are then planned anew, and trained again where they differ."
+            f"{path}: expected a plan (columns network, cohort, spec), but {error}. "
+            "Restore the file, or delete it: cohorts are then planned anew, "
+            "and trained again where they differ."
         ) from error
     return plan
 
@@ -128,7 +138,9 @@ def write_plan(plan: Mapping[str, tuple[str, NetworkSpec]], path: str | Path) ->
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["network", "cohort", "spec"])
-    writer.writerows([identity, cohort, spec.to_json()] for identity, (cohort, spec) in plan.items())
+    writer.writerows(
+        [identity, cohort, spec.to_json()] for identity, (cohort, spec) in plan.items()
+    )
     if path.exists() and path.read_text() == text.getvalue():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

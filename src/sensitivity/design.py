@@ -1,4 +1,4 @@
-"""The design table: a configuration's axes become one row a network, with its part in each comparison.
+"""The design table: the axes become one row a network, with its part in each comparison.
 
 A network that several comparisons ask for stands once. Nothing here knows how networks are trained.
 """
@@ -138,7 +138,9 @@ def _draw(axes: Mapping[str, Any], seed: int, i: int) -> dict[str, Any]:
 
     ASSUME: where `seed` is not an axis, every draw gets a network seed of its own.
     """
-    values: dict[str, Any] = {"seed": int(seeds.generator(seed, "random search: seed", i).integers(2**31))}
+    values: dict[str, Any] = {
+        "seed": int(seeds.generator(seed, "random search: seed", i).integers(2**31))
+    }
     for name, choices in axes.items():
         draw = seeds.generator(seed, f"random search: {name}", i)
         values[name] = choices[int(draw.integers(len(choices)))]
@@ -154,12 +156,14 @@ def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSp
 
 
 def table(members: Mapping[str, Member]) -> str:
-    """The design as CSV: one row a network, its hyper-parameters and its part in each comparison."""
+    """The design as CSV, one row a network: hyper-parameters and part in each comparison."""
     fields = [field.name for field in dataclasses.fields(NetworkSpec)]
     columns = ["network", *fields, *Member.membership(next(iter(members.values())))]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for identity, entry in members.items():
-        writer.writerow({"network": identity, **dataclasses.asdict(entry.spec), **entry.membership()})
+        writer.writerow(
+            {"network": identity, **dataclasses.asdict(entry.spec), **entry.membership()}
+        )
     return text.getvalue()

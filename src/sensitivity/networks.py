@@ -6,6 +6,7 @@ different units stand in one stack. The last layer is linear; its outputs are th
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -69,7 +70,9 @@ class Stack:
     @property
     def parameters(self) -> int:
         """Number of weights and biases of one network."""
-        return sum(w[0].numel() + b[0].numel() for w, b in zip(self.weights, self.biases, strict=True))
+        return sum(
+            w[0].numel() + b[0].numel() for w, b in zip(self.weights, self.biases, strict=True)
+        )
 
     def select(self, networks: slice | Sequence[int]) -> "Stack":
         """The stack of some of the networks; a slice shares memory, a list of indices copies."""
@@ -94,14 +97,14 @@ class Stack:
         )
 
     def clamp(self, layer: int, z: torch.Tensor) -> torch.Tensor:
-        """phi of hidden layer `layer` at pre-activations z (network, point, width)."""
+        """Phi of hidden layer `layer` at pre-activations z (network, point, width)."""
         shift, low, high = (
             bound[:, layer, None, None].to(z.dtype) for bound in (self.shift, self.low, self.high)
         )
         return torch.minimum(torch.maximum(z + shift, low), high)
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (network, point, C) at points x (point, d), the same for all, or (network, point, d)."""
+        """Logits (network, point, C) at points x: (point, d), or (network, point, d)."""
         h = x.expand(len(self), *x.shape[-2:])
         for l, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             z = torch.baddbmm(b[:, None, :], h, w)
@@ -109,7 +112,7 @@ class Stack:
         return h
 
     def sequential(self, network: int) -> nn.Sequential:
-        """One network as `nn.Sequential` of `nn.Linear` and `ClampUnit`, on copies of its weights."""
+        """One network as `nn.Sequential` of `nn.Linear` and `ClampUnit`, its weights copied."""
         layers: list[nn.Module] = []
         for l, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             linear = nn.Linear(w.shape[1], w.shape[2], device=w.device, dtype=w.dtype)
@@ -170,7 +173,7 @@ def initial(specs: Sequence[NetworkSpec], inputs: int, classes: int) -> Stack:
     dtype = getattr(torch, precision)
     sizes = [inputs, *[width] * depth, classes]
     weights = []
-    for l, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for l, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         layer = np.empty((len(specs), fan_in, fan_out))
         for k, spec in enumerate(specs):
             draws = seeds.generator(spec.seed, "initial weights", l)
@@ -206,7 +209,9 @@ def from_sequential(networks: nn.Sequential | Sequence[nn.Sequential]) -> Stack:
                 f"network {k} has {shape}; make one stack a shape"
             )
     depth = len(read[0]) - 1
-    clamps = torch.tensor([[layer[2] for layer in layers[:-1]] for layers in read], dtype=torch.float64)
+    clamps = torch.tensor(
+        [[layer[2] for layer in layers[:-1]] for layers in read], dtype=torch.float64
+    )
     clamps = clamps.reshape(len(read), depth, 3).to(read[0][0][0].device)
     return Stack(
         [torch.stack([layers[l][0] for layers in read]) for l in range(depth + 1)],
@@ -260,7 +265,9 @@ def _affine_and_clamps(
                 raise ValueError(f"{where}: expected a Linear layer before an activation")
             weight, bias, _ = layers[-1]
             clamp, scale = found
-            layers[-1] = (weight * scale, bias * scale, clamp) if scale != 1.0 else (weight, bias, clamp)
+            layers[-1] = (
+                (weight * scale, bias * scale, clamp) if scale != 1.0 else (weight, bias, clamp)
+            )
         expects_linear = not isinstance(module, nn.Linear)
     if not layers or expects_linear:
         raise ValueError(f"{name}: the last layer must be a Linear layer that gives the logits")

@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 class Progress:
     """Counts work done and logs a line at most every `interval` seconds.
 
-    If the environment variable SENSITIVITY_PROGRESS names a file, the share done is also kept there,
-    for the summary line of the whole run.
+    If the environment variable SENSITIVITY_PROGRESS names a file, the share done is also kept
+    there, for the summary line of the whole run.
 
     Args:
         total: the amount of work, in any unit, above 0.

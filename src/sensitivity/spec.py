@@ -73,7 +73,8 @@ class NetworkSpec:
     max_shift: int = 0
     #: random horizontal flips
     flip: bool = False
-    #: 'steps': after `steps`; 'fitted': at the first check at `fit_accuracy`; 'loss': at `target_loss`
+    #: 'steps': after `steps`; 'fitted' or 'loss': at the first check that reaches `fit_accuracy` or
+    #: `target_loss`
     stop: str = "steps"
     #: training accuracy from which a network counts as fitted
     fit_accuracy: float = 1.0
@@ -83,9 +84,9 @@ class NetworkSpec:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits: SHA-256 of the canonical JSON of the fields not at their default.
+        """Twelve hexadecimal digits of the SHA-256 of `to_json`.
 
-        A hyper-parameter added later with a default therefore changes no existing id.
+        Fields at their default do not count: a hyper-parameter added later changes no existing id.
         """
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 

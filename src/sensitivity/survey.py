@@ -45,7 +45,9 @@ class Contract:
     variables: Mapping[str, Variable]
 
 
-_NETWORK = {"network": Variable(("network",), "str", "network id: hash of what decides its weights")}
+_NETWORK = {
+    "network": Variable(("network",), "str", "network id: hash of what decides its weights")
+}
 _SAMPLE = {
     "sample": Variable(("sample",), "int", "index in the published test set"),
     "label": Variable(("sample",), "int", "true class"),
@@ -83,13 +85,17 @@ _MEMBERSHIP = {
 _OUTCOMES = {
     "status": Variable(("network",), "str", "fitted, not fitted or diverged"),
     "steps_done": Variable(("network",), "int", "optimizer steps made"),
-    "fit_step": Variable(("network",), "int", "first check that found the network fitted, -1: none"),
+    "fit_step": Variable(
+        ("network",), "int", "first check that found the network fitted, -1: none"
+    ),
     "parameters": Variable(("network",), "int", "weights and biases"),
     "train_loss": Variable(("network",), "float", "cross-entropy, whole training set", "nat"),
     "train_accuracy": Variable(("network",), "float", "accuracy, whole training set"),
     "test_loss": Variable(("network",), "float", "cross-entropy, whole test set", "nat"),
     "test_accuracy": Variable(("network",), "float", "accuracy, whole test set"),
-    "train_seconds": Variable(("network",), "float", "training time, its share of the stack's", "s"),
+    "train_seconds": Variable(
+        ("network",), "float", "training time, its share of the stack's", "s"
+    ),
 }
 _POINTS = {
     "jacobian_norm": Variable(
@@ -110,7 +116,9 @@ _POINTS = {
 }
 _TRANSITIONS = {
     "transitions": Variable(
-        ("network", "sample"), "float", "exact transitions on the translation polygon; NaN: not measured"
+        ("network", "sample"),
+        "float",
+        "exact transitions on the translation polygon; NaN: not measured",
     )
 }
 _CURVES = {
@@ -223,7 +231,10 @@ def provenance(**extra: Any) -> dict[str, str]:
         "python": platform.python_version(),
         "versions": json.dumps(versions),
         "code": _code_version(),
-        **{key: value if isinstance(value, str) else json.dumps(value) for key, value in extra.items()},
+        **{
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in extra.items()
+        },
     }
 
 
@@ -263,9 +274,13 @@ def validate(dataset: xr.Dataset, contract: str, where: str) -> None:
             if name not in found:
                 continue
             if found[name].dims != variable.dims:
-                faults.append(f"{role} {name!r}: expected dims {variable.dims}, found {found[name].dims}")
+                faults.append(
+                    f"{role} {name!r}: expected dims {variable.dims}, found {found[name].dims}"
+                )
             if not _is_kind(found[name].dtype, variable.kind):
-                faults.append(f"{role} {name!r}: expected {variable.kind}, found {found[name].dtype}")
+                faults.append(
+                    f"{role} {name!r}: expected {variable.kind}, found {found[name].dtype}"
+                )
     if "network" in dataset.coords:
         names = dataset["network"].to_index()
         if not names.is_unique:

@@ -1,7 +1,7 @@
-"""A cohort's weights on disk: one safetensors file, written whole or not at all, checked on reading.
+"""A cohort's weights on disk: one safetensors file, written whole, checked on reading.
 
-Tensors are named `<network>.<2 l>.weight` (outputs, inputs) and `<network>.<2 l>.bias`, the names of
-an `nn.Sequential` of Linear layers with a unit between them, so that anyone can load one network.
+Tensors are named `<network>.<2 l>.weight` (outputs, inputs) and `<network>.<2 l>.bias`, the names
+of an `nn.Sequential` of Linear layers with a unit between them: anyone can load one network.
 The file's metadata hold every network's spec and a SHA-256 of specs and tensors.
 """
 
@@ -59,14 +59,20 @@ def load(path: str | Path) -> list[tuple[list[NetworkSpec], Stack]]:
         raise _set_aside(path, f"it cannot be read ({error})") from error
     found = _digest(metadata.get("specs", ""), tensors)
     if found != metadata.get("sha256"):
-        raise _set_aside(path, f"its checksum is {found[:12]}, not {metadata.get('sha256', '')[:12]}")
+        raise _set_aside(
+            path, f"its checksum is {found[:12]}, not {metadata.get('sha256', '')[:12]}"
+        )
     specs = [NetworkSpec.from_json(text) for text in json.loads(metadata["specs"]).values()]
 
     def shape(spec: NetworkSpec) -> tuple[int, int, str]:
         return spec.depth, spec.width, spec.precision
 
     ordered = sorted(specs, key=lambda spec: (shape(spec), spec.id))
-    return [(members, _stack(members, tensors)) for _, group in groupby(ordered, shape) if (members := list(group))]
+    return [
+        (members, _stack(members, tensors))
+        for _, group in groupby(ordered, shape)
+        if (members := list(group))
+    ]
 
 
 def _stack(specs: Sequence[NetworkSpec], tensors: dict[str, torch.Tensor]) -> Stack:
@@ -75,7 +81,10 @@ def _stack(specs: Sequence[NetworkSpec], tensors: dict[str, torch.Tensor]) -> St
     shift, low, high = (column[:, None].repeat(1, depth) for column in bounds.unbind(1))
     layers = range(0, 2 * depth + 1, 2)
     return Stack(
-        [torch.stack([tensors[f"{s.id}.{l}.weight"].T for s in specs]).contiguous() for l in layers],
+        [
+            torch.stack([tensors[f"{s.id}.{l}.weight"].T for s in specs]).contiguous()
+            for l in layers
+        ],
         [torch.stack([tensors[f"{s.id}.{l}.bias"] for s in specs]) for l in layers],
         shift,
         low,

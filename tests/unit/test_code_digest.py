@@ -34,8 +34,14 @@ def digest(tree):
     ("name", "text"),
     [
         ("src/sensitivity/b.py", "# a comment\nx   = 1\n"),
-        ("src/sensitivity/a.py", 'from sensitivity import b\n\ndef f():\n    """Doc."""\n    return b.x\n'),
-        ("scripts/script.py", '"""Other."""\nimport helper\nfrom sensitivity.a import f\nf()  # now\n'),
+        (
+            "src/sensitivity/a.py",
+            'from sensitivity import b\n\ndef f():\n    """Doc."""\n    return b.x\n',
+        ),
+        (
+            "scripts/script.py",
+            '"""Other."""\nimport helper\nfrom sensitivity.a import f\nf()  # now\n',
+        ),
         ("src/sensitivity/c.py", "y = 2\n"),
     ],
     ids=["comment", "docstring", "script's comment", "module that is not imported"],
@@ -47,7 +53,14 @@ def test_what_does_not_run_does_not_count(tree, name, text):
 
 
 @pytest.mark.parametrize(
-    "name", ["src/sensitivity/a.py", "src/sensitivity/b.py", "scripts/helper.py", "scripts/script.py", "src/sensitivity/__init__.py"]
+    "name",
+    [
+        "src/sensitivity/a.py",
+        "src/sensitivity/b.py",
+        "scripts/helper.py",
+        "scripts/script.py",
+        "src/sensitivity/__init__.py",
+    ],
 )
 def test_whatever_runs_counts(tree, name):
     before = digest(tree)
@@ -73,8 +86,14 @@ def test_stages_do_not_hang_on_each_other():
 
     training, claims = imported("train.py"), imported("claims.py")
     assert "sensitivity/training/trainer.py" in training
-    assert not any("analysis" in path or "measures" in path or "config" in path for path in training)
+    assert not any(
+        "analysis" in path or "measures" in path or "config" in path for path in training
+    )
     assert "sensitivity/analysis/claims.py" in claims
-    assert not any("training" in path or "measures" in path or "networks" in path for path in claims)
+    assert not any(
+        "training" in path or "measures" in path or "networks" in path for path in claims
+    )
     for measure in ("jacobian", "transitions", "ellipses", "slices"):
-        assert not any("analysis" in path or "figures" in path for path in imported(f"{measure}.py"))
+        assert not any(
+            "analysis" in path or "figures" in path for path in imported(f"{measure}.py")
+        )

@@ -9,7 +9,10 @@ from sensitivity import cohorts
 
 
 def specs(count, **changes):
-    return [dataclasses.replace(BASE, seed=seed, width=16 * (1 + seed % 3), **changes) for seed in range(count)]
+    return [
+        dataclasses.replace(BASE, seed=seed, width=16 * (1 + seed % 3), **changes)
+        for seed in range(count)
+    ]
 
 
 def cohorts_of(plan):
@@ -36,7 +39,8 @@ def test_cohorts_cost_about_the_budget():
     budget = sum(map(cohorts.flops, wanted)) / 6
     plan = cohorts.extend({}, wanted, budget)
     costs = [
-        sum(cohorts.flops(spec) for spec in cohorts.cohort_specs(plan, cohort)) for cohort in cohorts_of(plan)
+        sum(cohorts.flops(spec) for spec in cohorts.cohort_specs(plan, cohort))
+        for cohort in cohorts_of(plan)
     ]
     assert len(costs) in (6, 7)
     assert max(costs) < 1.5 * budget
@@ -65,7 +69,9 @@ def test_round_trip_and_writing_only_news(tmp_path):
     assert path.stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize("text", ["nonsense\n1\n", "network,cohort,spec\na,b,{}\n", "network,cohort,spec\na,b\n"])
+@pytest.mark.parametrize(
+    "text", ["nonsense\n1\n", "network,cohort,spec\na,b,{}\n", "network,cohort,spec\na,b\n"]
+)
 def test_a_broken_plan_is_told(tmp_path, text):
     path = tmp_path / "plan.csv"
     path.write_text(text)

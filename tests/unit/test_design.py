@@ -12,7 +12,12 @@ AXES = {"depth": [1, 2, 3], "width": [16, 32], "unit": ["relu", "hardtanh"]}
 
 def study(**changes):
     return load(
-        {"study": "t", "datasets": {"digits": {}}, "survey": [{"search": "grid", "axes": AXES}], **changes}
+        {
+            "study": "t",
+            "datasets": {"digits": {}},
+            "survey": [{"search": "grid", "axes": AXES}],
+            **changes,
+        }
     )
 
 
@@ -26,9 +31,14 @@ def test_a_grid_is_every_combination():
 
 def test_rows_depart_from_the_defaults():
     members = design(
-        study(defaults={"gain": 2}, survey=[{"search": "rows", "rows": [{"depth": 4}, {"width": 9}]}])
+        study(
+            defaults={"gain": 2}, survey=[{"search": "rows", "rows": [{"depth": 4}, {"width": 9}]}]
+        )
     )
-    assert [(m.spec.depth, m.spec.width, m.spec.gain) for m in members.values()] == [(4, 64, 2.0), (2, 9, 2.0)]
+    assert [(m.spec.depth, m.spec.width, m.spec.gain) for m in members.values()] == [
+        (4, 64, 2.0),
+        (2, 9, 2.0),
+    ]
 
 
 def test_raising_the_draws_only_adds():
@@ -41,7 +51,9 @@ def test_raising_the_draws_only_adds():
 
 
 def test_draws_are_uniform_over_the_axes():
-    members = design(study(survey=[{"search": "random", "draws": 600, "axes": AXES | {"seed": list(range(60))}}]))
+    members = design(
+        study(survey=[{"search": "random", "draws": 600, "axes": AXES | {"seed": list(range(60))}}])
+    )
     counts = np.bincount([m.spec.depth for m in members.values()])[1:]
     # 4.5 standard deviations of a multinomial with three equal shares
     assert np.abs(counts - counts.sum() / 3).max() < 4.5 * np.sqrt(counts.sum() * 2 / 9)
@@ -84,7 +96,9 @@ def test_a_network_that_two_comparisons_want_stands_once():
 
 def test_unused_fields_do_not_make_another_network():
     s = study()
-    first = network(s, "digits", {"optimizer": "lbfgs", "learning_rate": 0.1, "batch_size": 32, "steps": 7})
+    first = network(
+        s, "digits", {"optimizer": "lbfgs", "learning_rate": 0.1, "batch_size": 32, "steps": 7}
+    )
     second = network(s, "digits", {"optimizer": "lbfgs"})
     assert first.id == second.id
     assert (first.batch_size, first.learning_rate, first.steps) == (500, 1.0, 100)
@@ -106,7 +120,9 @@ def test_a_share_of_the_survey_gets_ellipses_and_keeps_them():
 
 
 def test_slices_name_their_networks():
-    members = design(study(measures={"slices": {"networks": [{"depth": 1, "width": 16}, {"depth": 7}]}}))
+    members = design(
+        study(measures={"slices": {"networks": [{"depth": 1, "width": 16}, {"depth": 7}]}})
+    )
     sliced = [m for m in members.values() if m.in_slices]
     assert [(m.spec.depth, m.in_survey) for m in sliced] == [(1, True), (7, False)]
     assert len(members) == 13

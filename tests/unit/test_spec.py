@@ -56,7 +56,9 @@ def test_generators_depend_on_every_argument_alone():
         return seeds.generator(*args).integers(2**60)
 
     assert draw(0, "a", 1) == draw(0, "a", 1)
-    assert len({draw(0, "a", 1), draw(1, "a", 1), draw(0, "b", 1), draw(0, "a", 2), draw(0, "a")}) == 5
+    assert (
+        len({draw(0, "a", 1), draw(1, "a", 1), draw(0, "b", 1), draw(0, "a", 2), draw(0, "a")}) == 5
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.7])

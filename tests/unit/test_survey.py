@@ -17,14 +17,18 @@ def transitions():
 def curves():
     values = np.ones((2, 1))
     return xr.Dataset(
-        {name: (("network", "check"), values) for name in ("loss", "accuracy", "gradient_norm", "seconds")},
+        dict.fromkeys(
+            ("loss", "accuracy", "gradient_norm", "seconds"), (("network", "check"), values)
+        ),
         coords={"network": ["a", "bb"], "step": ("check", [1])},
     )
 
 
 def test_round_trip_without_a_warning_as_the_workflow_leaves_it(tmp_path, transitions, curves):
     path = tmp_path / "store.zarr"
-    survey.write(transitions, path, "transitions", groups={"training": curves}, attributes={"a": "b"})
+    survey.write(
+        transitions, path, "transitions", groups={"training": curves}, attributes={"a": "b"}
+    )
     (path / ".snakemake_timestamp").touch()
     # warnings are errors here
     opened = xr.open_zarr(path)
@@ -52,9 +56,15 @@ def test_no_networks_can_be_stored(tmp_path, transitions):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.drop_vars("label"), r"coordinate 'label' is missing; present: network, sample"),
+        (
+            lambda d: d.drop_vars("label"),
+            r"coordinate 'label' is missing; present: network, sample",
+        ),
         (lambda d: d.assign(x=1), r"variable 'x' is not in the contract; expected: transitions"),
-        (lambda d: d.transpose(), r"expected dims \('network', 'sample'\), found \('sample', 'network'\)"),
+        (
+            lambda d: d.transpose(),
+            r"expected dims \('network', 'sample'\), found \('sample', 'network'\)",
+        ),
         (lambda d: d.astype(str), r"'transitions': expected float, found <U"),
         (lambda d: d.assign_coords(network=["a", "a"]), r"more than once: a"),
     ],

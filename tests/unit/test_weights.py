@@ -19,13 +19,18 @@ def saved(tmp_path):
     path = tmp_path / "weights.safetensors"
     weights.save(
         path,
-        [([SPECS[0]], networks.initial(SPECS[:1], 7, 3)), (SPECS[1:], networks.initial(SPECS[1:], 7, 3))],
+        [
+            ([SPECS[0]], networks.initial(SPECS[:1], 7, 3)),
+            (SPECS[1:], networks.initial(SPECS[1:], 7, 3)),
+        ],
     )
     return path
 
 
 def test_round_trip(saved):
-    loaded = {spec: (stack, k) for specs, stack in weights.load(saved) for k, spec in enumerate(specs)}
+    loaded = {
+        spec: (stack, k) for specs, stack in weights.load(saved) for k, spec in enumerate(specs)
+    }
     assert set(loaded) == set(SPECS)
     x = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
     for spec, (stack, k) in loaded.items():
@@ -56,7 +61,9 @@ def test_damaged_file_is_named_and_set_aside(saved, damage):
     else:
         content[-10] ^= 0x10
     saved.write_bytes(content)
-    with pytest.raises(weights.DamagedFileError, match=r"weights\.safetensors is damaged.*run the workflow"):
+    with pytest.raises(
+        weights.DamagedFileError, match=r"weights\.safetensors is damaged.*run the workflow"
+    ):
         weights.load(saved)
     assert not saved.exists()
     assert saved.with_name("weights.safetensors.damaged").exists()

@@ -6,9 +6,6 @@ rule claims:
         surveys(),
     output:
         "results/{study}/claims.csv",
-    params:
-        code=code("claims.py"),
-        settings=STUDY.analysis.model_dump(),
     log:
         "results/{study}/logs/claims.log",
     benchmark:
@@ -19,5 +16,8 @@ rule claims:
     resources:
         mem_mb=8000,
         runtime=120,
+    params:
+        code=code("claims.py"),
+        settings=STUDY.analysis.model_dump(),
     script:
         "../scripts/claims.py"

@@ -17,7 +17,6 @@ from run_summary import show_summary
 from sensitivity import cohorts
 from sensitivity.config import ConfigError, load
 from sensitivity.design import design, table
-from sensitivity.figures.names import FIGURES
 from sensitivity.training.devices import has_gpu
 
 add_to_python_path(REPOSITORY / "src")
@@ -42,16 +41,12 @@ except cohorts.PlanError as error:
 COHORTS = cohorts.members(PLAN, MEMBERS)
 WITH_ELLIPSES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_ellipses])
 WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slices])
+# the figures of sensitivity.figures, in the order of the report; named here since importing them
+# imports matplotlib
+FIGURES = ("sensitivity", "parameters", "factors", "points", "ellipses", "slices")
 REPORT = f"results/{STUDY.study}/report.html"
 # a training or measuring job takes one device where this host has any; on a cluster the profile says so
 GPUS = 1 if has_gpu() else 0
-
-
-wildcard_constraints:
-    study=STUDY.study,
-    dataset="|".join(STUDY.datasets),
-    cohort="|".join(COHORTS),
-    figure="|".join(FIGURES),
 
 
 def code(script):
@@ -106,12 +101,12 @@ def configuration_text():
     return yaml.safe_dump(STUDY.model_dump(mode="json"), sort_keys=False)
 
 
-if workflow.is_main_process:
-    show_summary(
-        study=STUDY.study,
-        report=REPORT,
-        costs={
-            cohort: sum(cohorts.flops(spec) for spec in cohorts.cohort_specs(PLAN, cohort))
-            for cohort in COHORTS
-        },
-    )
+show_summary(
+    main=workflow.is_main_process,
+    study=STUDY.study,
+    report_path=REPORT,
+    costs={
+        cohort: sum(cohorts.flops(spec) for spec in cohorts.cohort_specs(PLAN, cohort))
+        for cohort in COHORTS
+    },
+)

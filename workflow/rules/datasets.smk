@@ -4,8 +4,6 @@
 rule dataset:
     output:
         directory("results/datasets/{dataset}.zarr"),
-    params:
-        code=code("dataset.py"),
     log:
         "results/datasets/logs/{dataset}.log",
     benchmark:
@@ -16,5 +14,7 @@ rule dataset:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        code=code("dataset.py"),
     script:
         "../scripts/dataset.py"

@@ -6,9 +6,6 @@ rule figure:
         surveys(),
     output:
         multiext("results/{study}/figures/{figure}", ".pdf", ".png", ".csv", ".txt"),
-    params:
-        code=code("figure.py"),
-        settings=STUDY.analysis.model_dump(),
     log:
         "results/{study}/logs/figure/{figure}.log",
     benchmark:
@@ -19,5 +16,8 @@ rule figure:
     resources:
         mem_mb=8000,
         runtime=60,
+    params:
+        code=code("figure.py"),
+        settings=STUDY.analysis.model_dump(),
     script:
         "../scripts/figure.py"

@@ -9,8 +9,6 @@ rule jacobian:
         dataset=dataset_store,
     output:
         directory("results/{study}/cohorts/{cohort}/jacobian.zarr"),
-    params:
-        code=code("jacobian.py"),
     log:
         "results/{study}/logs/jacobian/{cohort}.log",
     benchmark:
@@ -22,6 +20,8 @@ rule jacobian:
         gpu=GPUS,
         mem_mb=4000,
         runtime=240,
+    params:
+        code=code("jacobian.py"),
     script:
         "../scripts/jacobian.py"
 
@@ -34,10 +34,6 @@ rule transitions:
         dataset=dataset_store,
     output:
         directory("results/{study}/cohorts/{cohort}/transitions.zarr"),
-    params:
-        code=code("transitions.py"),
-        points=lambda wildcards: STUDY.transition_points(dataset_of(wildcards.cohort)),
-        seed=STUDY.measures.transitions.seed,
     log:
         "results/{study}/logs/transitions/{cohort}.log",
     benchmark:
@@ -49,6 +45,10 @@ rule transitions:
         gpu=GPUS,
         mem_mb=4000,
         runtime=720,
+    params:
+        code=code("transitions.py"),
+        points=lambda wildcards: STUDY.transition_points(dataset_of(wildcards.cohort)),
+        seed=STUDY.measures.transitions.seed,
     script:
         "../scripts/transitions.py"
 
@@ -61,12 +61,6 @@ rule ellipses:
         dataset=dataset_store,
     output:
         directory("results/{study}/cohorts/{cohort}/ellipses.zarr"),
-    params:
-        code=code("ellipses.py"),
-        networks=lambda wildcards: sorted(WITH_ELLIPSES[wildcards.cohort]),
-        count=STUDY.measures.ellipses.count,
-        angles=STUDY.measures.ellipses.angles,
-        seed=STUDY.measures.ellipses.seed,
     log:
         "results/{study}/logs/ellipses/{cohort}.log",
     benchmark:
@@ -78,6 +72,12 @@ rule ellipses:
         gpu=GPUS,
         mem_mb=4000,
         runtime=240,
+    params:
+        code=code("ellipses.py"),
+        networks=lambda wildcards: sorted(WITH_ELLIPSES[wildcards.cohort]),
+        count=STUDY.measures.ellipses.count,
+        angles=STUDY.measures.ellipses.angles,
+        seed=STUDY.measures.ellipses.seed,
     script:
         "../scripts/ellipses.py"
 
@@ -90,12 +90,6 @@ rule slices:
         dataset=dataset_store,
     output:
         directory("results/{study}/cohorts/{cohort}/slices.zarr"),
-    params:
-        code=code("slices.py"),
-        networks=lambda wildcards: sorted(WITH_SLICES[wildcards.cohort]),
-        resolution=STUDY.measures.slices.resolution,
-        margin=STUDY.measures.slices.margin,
-        seed=STUDY.measures.slices.seed,
     log:
         "results/{study}/logs/slices/{cohort}.log",
     benchmark:
@@ -107,5 +101,11 @@ rule slices:
         gpu=GPUS,
         mem_mb=4000,
         runtime=120,
+    params:
+        code=code("slices.py"),
+        networks=lambda wildcards: sorted(WITH_SLICES[wildcards.cohort]),
+        resolution=STUDY.measures.slices.resolution,
+        margin=STUDY.measures.slices.margin,
+        seed=STUDY.measures.slices.seed,
     script:
         "../scripts/slices.py"

@@ -8,9 +8,6 @@ rule report:
         surveys=surveys(),
     output:
         "results/{study}/report.html",
-    params:
-        code=code("report.py"),
-        configuration=configuration_text(),
     log:
         "results/{study}/logs/report.log",
     conda:
@@ -19,5 +16,8 @@ rule report:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        code=code("report.py"),
+        configuration=configuration_text(),
     script:
         "../scripts/report.py"

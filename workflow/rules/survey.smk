@@ -6,15 +6,17 @@ rule survey:
         design="results/{study}/design.csv",
         training=lambda wildcards: cohort_stores("training.zarr", wildcards.dataset),
         jacobian=lambda wildcards: cohort_stores("jacobian.zarr", wildcards.dataset),
-        transitions=lambda wildcards: cohort_stores("transitions.zarr", wildcards.dataset),
+        transitions=lambda wildcards: cohort_stores(
+            "transitions.zarr", wildcards.dataset
+        ),
         ellipses=lambda wildcards: cohort_stores(
             "ellipses.zarr", wildcards.dataset, WITH_ELLIPSES
         ),
-        slices=lambda wildcards: cohort_stores("slices.zarr", wildcards.dataset, WITH_SLICES),
+        slices=lambda wildcards: cohort_stores(
+            "slices.zarr", wildcards.dataset, WITH_SLICES
+        ),
     output:
         directory("results/{study}/survey/{dataset}.zarr"),
-    params:
-        code=code("survey.py"),
     log:
         "results/{study}/logs/survey/{dataset}.log",
     benchmark:
@@ -25,5 +27,7 @@ rule survey:
     resources:
         mem_mb=16000,
         runtime=60,
+    params:
+        code=code("survey.py"),
     script:
         "../scripts/survey.py"

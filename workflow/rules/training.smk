@@ -4,9 +4,6 @@
 rule design:
     output:
         "results/{study}/design.csv",
-    params:
-        # the table itself: it changes with whatever changes a row, and with nothing else
-        digest=design_digest(),
     log:
         "results/{study}/logs/design.log",
     conda:
@@ -15,6 +12,9 @@ rule design:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        # the table itself: it changes with whatever changes a row, and with nothing else
+        digest=design_digest(),
     script:
         "../scripts/design.py"
 
@@ -25,8 +25,6 @@ rule train:
     output:
         weights="results/{study}/cohorts/{cohort}/weights.safetensors",
         curves=directory("results/{study}/cohorts/{cohort}/training.zarr"),
-    params:
-        code=code("train.py"),
     log:
         "results/{study}/logs/train/{cohort}.log",
     benchmark:
@@ -38,5 +36,7 @@ rule train:
         gpu=GPUS,
         mem_mb=8000,
         runtime=720,
+    params:
+        code=code("train.py"),
     script:
         "../scripts/train.py"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from job import job
 
-from sensitivity.analysis.claims import Settings, write_claims
+from sensitivity.analysis.claims import write_claims
+from sensitivity.analysis.verdicts import Settings
 
 if __name__ == "__main__":
     with job(snakemake):

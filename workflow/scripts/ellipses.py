@@ -1,7 +1,6 @@
 """Jacobian norms and transitions of a cohort's chosen networks along ellipses."""
 
 from job import job, limit_threads
-
 from sensitivity.measures.cohort import measure_ellipses
 
 if __name__ == "__main__":

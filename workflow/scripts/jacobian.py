@@ -1,7 +1,6 @@
 """Jacobian norms of a cohort's fitted networks at every test point."""
 
 from job import job, limit_threads
-
 from sensitivity.measures.cohort import measure_jacobian
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Trains the networks of one cohort."""
 
 from job import job, limit_threads
+from sensitivity.training.cohort import TrainingSettings, train_cohort
 
 from sensitivity.cohorts import cohort_specs, read_plan
-from sensitivity.training.cohort import TrainingSettings, train_cohort
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -1,7 +1,6 @@
 """Exact transitions of a cohort's fitted networks at the chosen test points."""
 
 from job import job, limit_threads
-
 from sensitivity.measures.cohort import measure_transitions
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A digest of the code that a stage runs: what must change for the stage to run again.
 
 Snakemake's own `code` trigger reruns a stage for a comment in its script, and does not see the
-library at all. This digest covers a script and every module of the library that it imports, directly
-or not, as syntax trees without docstrings: comments, docstrings and layout do not count.
+library at all. This digest covers a script and every module of the library that it imports,
+directly or not, as syntax trees without docstrings: comments, docstrings and layout do not count.
 """
 
 import ast
@@ -55,8 +55,14 @@ def _read(path: Path, roots: tuple[Path, ...], _mtime: int) -> tuple[str, tuple[
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imports))
 
 
-def _strip_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> None:
-    if node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant):
+def _strip_docstring(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module,
+) -> None:
+    if (
+        node.body
+        and isinstance(node.body[0], ast.Expr)
+        and isinstance(node.body[0].value, ast.Constant)
+    ):
         node.body = node.body[1:]
 
 

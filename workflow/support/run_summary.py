@@ -1,4 +1,4 @@
-"""One line that says how far the whole run is and when it will end, and the report's name at the end.
+"""One line that says how far the whole run is and when it will end; at the end, the report.
 
 Snakemake hands every log record to the handlers of its logger, whatever the profile keeps quiet. A
 handler of ours counts jobs and their cost; on a terminal it redraws one line below Snakemake's own
@@ -56,7 +56,9 @@ class RunSummary(logging.Handler):
             self._plan(getattr(record, "stats", {}))
         elif event == "job_info":
             rule = record.__dict__["rule_name"]
-            name = "-".join([rule, *map(str, dict(record.__dict__.get("wildcards") or {}).values())])
+            name = "-".join(
+                [rule, *map(str, dict(record.__dict__.get("wildcards") or {}).values())]
+            )
             self.running[int(record.__dict__["jobid"])] = (rule, name, self._cost(rule, name))
         elif event == "job_finished":
             job = self.running.pop(int(record.__dict__["job_id"]), None)
@@ -120,7 +122,7 @@ class _ClearLine(logging.Filter):
         super().__init__()
         self.stream = stream
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+    def filter(self, record: logging.LogRecord) -> bool:
         self.stream.write("\x1b[2K")
         return True
 
@@ -130,14 +132,14 @@ def cost_seconds(flop: float) -> float:
     return flop / FLOPS
 
 
-def show_summary(study: str, report: str, costs: Mapping[str, float]) -> None:
-    """Follows the run that is about to start. Does nothing in a dry run, which starts no job."""
+def show_summary(main: bool, study: str, report_path: str, costs: Mapping[str, float]) -> None:
+    """Follows the run that is about to start; not in a job's process, nor in a dry run."""
     logger = logging.getLogger("snakemake.logging")
     if any(isinstance(handler, RunSummary) for handler in logger.handlers):
         return
-    if {"-n", "--dry-run", "--dryrun", "--lint", "--summary"} & set(sys.argv):
+    if not main or {"-n", "--dry-run", "--dryrun", "--lint", "--summary"} & set(sys.argv):
         return
-    summary = RunSummary(study, report, costs, sys.stderr)
+    summary = RunSummary(study, report_path, costs, sys.stderr)
     for handler in logger.handlers:
         if summary.terminal and handler.name == "DefaultStreamHandler":
             handler.addFilter(_ClearLine(sys.stderr))

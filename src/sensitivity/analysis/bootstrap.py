@@ -19,6 +19,8 @@ from scipy.special import expit, logit
 UNDEFINED = 0.05
 #: skewness of paired differences from which the sign test is reported beside the Wilcoxon test
 SKEWED = 1.0
+#: units drawn at once, which bounds the memory
+_DRAWS = 1 << 20
 
 _Transform = Callable[[np.ndarray], np.ndarray]
 #: name -> (to the scale on which a statistic is about normal, back)
@@ -49,17 +51,20 @@ class Result:
     note: str
 
 
-def resample_counts(
-    rng: np.random.Generator, units: int, resamples: int
-) -> np.ndarray:
+def resample_counts(rng: np.random.Generator, units: int, resamples: int) -> np.ndarray:
     """How often each unit is in each resample: uint16 (unit, resample).
 
     Each resample draws `units` units with replacement, so the columns sum to `units`.
     """
-    drawn = rng.integers(0, units, size=(resamples, units))
-    drawn += (np.arange(resamples) * units)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=resamples * units)
-    return np.ascontiguousarray(counts.reshape(resamples, units).T.astype(np.uint16))
+    counts = np.empty((units, resamples), np.uint16)
+    size = max(1, _DRAWS // units)
+    for start in range(0, resamples, size):
+        part = min(size, resamples - start)
+        drawn = rng.integers(0, units, size=(part, units))
+        drawn += (np.arange(part) * units)[:, None]
+        counted = np.bincount(drawn.ravel(), minlength=part * units)
+        counts[:, start : start + part] = counted.reshape(part, units).T
+    return counts
 
 
 def summarise(
@@ -88,7 +93,9 @@ def summarise(
         raise DoesNotApply("the statistic has no value on these data")
     undefined = int(np.isnan(resampled).sum())
     if undefined > UNDEFINED * len(resampled):
-        raise DoesNotApply(f"the statistic has no value in {undefined} of {len(resampled)} resamples")
+        raise DoesNotApply(
+            f"the statistic has no value in {undefined} of {len(resampled)} resamples"
+        )
     defined = resampled[~np.isnan(resampled)]
     to_scale, back = SCALES[scale]
     limits = _LIMITS[scale]

@@ -92,7 +92,9 @@ def sensitivity_and_gap(survey: xr.Dataset, dataset: str, settings: Settings) ->
             minimum,
             lambda: _rank(raw, table, "sensitivity_log10", settings),
         ),
-        answer(within, len(table), str(left_out), minimum, lambda: _within(within, table, settings)),
+        answer(
+            within, len(table), str(left_out), minimum, lambda: _within(within, table, settings)
+        ),
         answer(
             regression,
             len(table),

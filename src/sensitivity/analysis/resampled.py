@@ -12,9 +12,9 @@ import numpy as np
 
 #: values worked on at once, a few arrays of which fit the second-level cache
 _CHUNK = 1 << 16
-#: Newton steps, and the step at which a fit has converged
+#: Newton steps at most, and the relative step after which none is needed
 _STEPS = 30
-_CONVERGED = 1e-8
+_SMALL_STEP = 1e-4
 
 
 def _chunks(counts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -161,31 +161,51 @@ def logistic_slope(
     moved = x - centre
     powers = np.stack([np.ones_like(moved), moved, moved**2])
     target = positive.astype(np.float64)[:, None]
-    result = np.full(counts.shape[1], np.nan)
+    at_start = _logistic((start[0] + start[1] * x)[:, None])
+    # all resamples start from the same fit, so that their first step is two matrix products
+    first_terms = powers[:2] * (target - at_start).T
+    second_terms = powers * (at_start * (1 - at_start)).T
+    result = np.empty(counts.shape[1])
     for part, weights in _chunks(counts):
         constant = np.full(weights.shape[1], start[0] + start[1] * centre)
         slope = np.full(weights.shape[1], start[1])
-        step = np.full(weights.shape[1], np.inf)
+        up, along = _newton_step(first_terms @ weights, second_terms @ weights)
+        constant, slope = constant + up, slope + along
         for _ in range(_STEPS):
-            # 1 / (1 + exp(-eta)) without overflow
-            fitted = moved[:, None] * (0.5 * slope) + 0.5 * constant
-            np.tanh(fitted, out=fitted)
-            fitted += 1
-            fitted *= 0.5
-            residual = weights * (target - fitted)
-            first, second = powers[:2] @ residual
-            variance = weights * fitted
-            variance *= 1 - fitted
-            zeroth, middle, last = powers @ variance
-            determinant = zeroth * last - middle**2
-            solvable = determinant > 1e-12 * zeroth * last
-            safe = np.where(solvable, determinant, 1.0)
-            change = np.where(solvable, (zeroth * second - middle * first) / safe, np.nan)
-            constant += np.where(solvable, (last * first - middle * second) / safe, 0.0)
-            slope += change
-            step = np.abs(change)
-            if not np.any(step > _CONVERGED * (1 + np.abs(slope))):
+            fitted = _logistic(moved[:, None] * slope + constant)
+            residual = target - fitted
+            residual *= weights
+            # the variance of each observation, in place of its probability
+            fitted *= 1 - fitted
+            fitted *= weights
+            up, along = _newton_step(powers[:2] @ residual, powers @ fitted)
+            constant, slope = constant + up, slope + along
+            # Newton's error is squared by each step: at most 1e-8 is left after the last
+            if not np.any(np.abs(along) > _SMALL_STEP * (1 + np.abs(slope))):
                 break
-        converged = step <= 1e-6 * (1 + np.abs(slope))
+        converged = np.abs(along) <= _SMALL_STEP * (1 + np.abs(slope))
         result[part] = np.where(converged, slope, np.nan)
     return result
+
+
+def _logistic(log_odds: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-log_odds)), within what exp can hold."""
+    values = np.clip(-log_odds, -700, 700)
+    np.exp(values, out=values)
+    values += 1
+    return np.divide(1, values, out=values)
+
+
+def _newton_step(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of constant and slope; NaN where the second derivatives are singular.
+
+    Args:
+        first: sums of (1, x) times the residuals, (2, resample).
+        second: sums of (1, x, x^2) times the variances, (3, resample).
+    """
+    determinant = second[0] * second[2] - second[1] ** 2
+    safe = np.where(determinant > 1e-12 * second[0] * second[2], determinant, np.nan)
+    return (
+        (second[2] * first[0] - second[1] * first[1]) / safe,
+        (second[0] * first[1] - second[1] * first[0]) / safe,
+    )

@@ -69,8 +69,8 @@ def networks_table(survey: xr.Dataset) -> pd.DataFrame:
         for name, variable in survey.variables.items()
         if variable.dims == ("network",) and name != "network"
     ]
-    index = pd.Index(survey["network"].values.astype(str), name="network")
-    table = pd.DataFrame({name: survey[name].values for name in names}, index=index)
+    index = pd.Index(survey["network"].to_numpy().astype(str), name="network")
+    table = pd.DataFrame({name: survey[name].to_numpy() for name in names}, index=index)
     sensitivity = table["sensitivity"].to_numpy(float)
     logarithm = np.full(len(table), np.nan)
     positive = sensitivity > 0

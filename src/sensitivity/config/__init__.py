@@ -10,12 +10,11 @@ from pydantic import ValidationError
 
 from sensitivity.config import checks, faults
 from sensitivity.config.faults import ConfigError, Fault
+from sensitivity.config.hyperparameters import Axes, Defaults, Row
 from sensitivity.config.models import (
     Analysis,
-    Axes,
     Block,
     Dataset,
-    Defaults,
     Ellipses,
     Execution,
     Factor,
@@ -24,7 +23,6 @@ from sensitivity.config.models import (
     Measures,
     Random,
     ResolvedDataset,
-    Row,
     Rows,
     Slices,
     Study,

@@ -1,9 +1,19 @@
-"""`python -m sensitivity.config` writes the JSON schema of the configuration to standard output."""
+"""Writes what is made from the models.
+
+`python -m sensitivity.config` writes the JSON schema to standard output, and
+`python -m sensitivity.config config/README.md` makes the tables of that page again.
+"""
 
 import json
 import sys
+from pathlib import Path
 
 from sensitivity.config import json_schema
+from sensitivity.config.documentation import updated
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    if len(sys.argv) > 1:
+        page = Path(sys.argv[1])
+        page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

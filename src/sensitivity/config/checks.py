@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sensitivity.config.faults import Fault, Path, near_miss, written
-from sensitivity.config.models import Dataset, Defaults, Ellipses, Slices, resolve
+from sensitivity.config.hyperparameters import Defaults
+from sensitivity.config.models import Dataset, Ellipses, Slices, resolve
 from sensitivity.datasets.known import KNOWN
 
 #: stands in for a value in which a fault has been found already
@@ -247,6 +248,8 @@ def _draws(valid: Mapping[str, Any], groups: list[Group]) -> Iterator[Fault]:
     for path, block in _blocks(valid):
         axes, draws = _mapping(block.get("axes")), block.get("draws")
         lists = list(axes.values())
+        if "seed" not in axes:
+            continue  # every draw then has a seed of its own, and no two are the same network
         if not isinstance(draws, int) or not lists or not all(isinstance(v, list) for v in lists):
             continue
         combinations = math.prod(len(values) for values in lists)
@@ -255,7 +258,7 @@ def _draws(valid: Mapping[str, Any], groups: list[Group]) -> Iterator[Fault]:
                 (*path, "draws"),
                 f"found {draws}",
                 f"at most {combinations}, all combinations of the axes: more would repeat",
-                "add values, for example of seed, or use search: grid",
+                "add values, or leave seed out: every draw then has its own",
             )
 
 

@@ -132,7 +132,7 @@ def allowed_text(node: Mapping[str, Any]) -> str:
     """What a schema node allows, in words."""
     node, null = without_null(node)
     text = _allowed(node)
-    return f"{text}, or null" if null else text
+    return f"null, or {text}" if null else text
 
 
 def _allowed(node: Mapping[str, Any]) -> str:

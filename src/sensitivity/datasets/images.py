@@ -61,8 +61,8 @@ def standardise(images: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     index = first_constant(images)
     if index is not None:
         raise ValueError(
-            f"image {index} of {len(images)} is constant (every pixel {flat[index, 0]}), so it has no "
-            "unit variance: expected at least two different pixel values; leave the image out"
+            f"image {index} of {len(images)} is constant (every pixel {flat[index, 0]}), so it "
+            "has no unit variance: expected two different pixel values at least; leave it out"
         )
     standardised = np.empty(flat.shape, np.float32)
     for start in range(0, len(flat), _CHUNK):

@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import http.client
 import os
 import shutil
 import socket
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +73,7 @@ def read_digits() -> tuple[Images, str]:
 
 
 def read_torchvision(name: str, folder: Root) -> tuple[Images, str]:
-    """A data set from a folder in torchvision's layout; downloaded into it once if it is not there.
+    """A data set from a folder in torchvision's layout, downloaded into it if it is not there.
 
     The folder may be read-only when the files are there.
 
@@ -94,8 +92,8 @@ def read_torchvision(name: str, folder: Root) -> tuple[Images, str]:
     except Exception as error:  # torchvision raises whatever its parsers stumble over
         raise DatasetError(
             f"{name}: the files in {folder.path.resolve()} (from {folder.named_by}) are damaged: "
-            f"{error}. Expected {', '.join(_files(source))} as published; delete them there and run "
-            "again to download them, or copy them from elsewhere."
+            f"{error}. Expected {', '.join(_files(source))} as published; delete them there "
+            "and run again to download them, or copy them from elsewhere."
         ) from error
     images = Images(
         *_arrays(train), *_arrays(test), name=name, class_names=tuple(map(str, train.classes))
@@ -127,7 +125,11 @@ def _missing(source: Any, path: Path) -> list[str]:
 
 
 def _download(name: str, source: Any, folder: Root, missing: list[str]) -> None:
-    """Downloads through torchvision, into a temporary folder first: a cut download leaves nothing."""
+    """Downloads through torchvision, to a temporary folder first: a cut download leaves nothing."""
+    import http.client
+    import tarfile
+
+    new = not folder.path.exists()
     temporary = folder.path / f".{name}.{os.getpid()}.part"
     try:
         with _timeout(_TIMEOUT):
@@ -155,6 +157,9 @@ def _download(name: str, source: Any, folder: Root, missing: list[str]) -> None:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if new:
+            with contextlib.suppress(OSError):
+                folder.path.rmdir()  # only if nothing came into it
 
 
 @contextlib.contextmanager

@@ -15,18 +15,19 @@ from sensitivity.datasets.sources import DatasetError, read
 def prepare(name: str, store: str | Path, data_root: str | Path | None = None) -> None:
     """Reads a published data set and writes it as a Zarr store, whole or not at all.
 
-    The store has the groups train and test, with image (sample, channel, row, column) uint8 and label
-    (sample,) int64; its attributes say where the images come from and hold a SHA-256 of each group.
+    The store has the groups train and test, with image (sample, channel, row, column) uint8 and
+    label (sample,) int64; its attributes say where the images come from and hold a SHA-256 of each
+    group.
 
     Args:
         name: a key of `KNOWN`.
         store: the store's folder; an existing one is replaced.
-        data_root: folder in torchvision's layout; None: $SENSITIVITY_DATA, else data/. Files that are
-            not there are downloaded into it, once. Not used for the embedded digits.
+        data_root: folder in torchvision's layout; None: $SENSITIVITY_DATA, else data/. Files that
+            are not there are downloaded into it, once. Not used for the embedded digits.
 
     Raises:
-        DatasetError: the data set is unknown, its files are missing and cannot be downloaded, or what
-            they hold is not as published.
+        DatasetError: the data set is unknown, its files are missing and cannot be downloaded, or
+            what they hold is not as published.
     """
     import xarray as xr
 
@@ -113,7 +114,7 @@ def _check(images: Images) -> None:
             )
         if labels.shape != (size,):
             faults.append(f"{group}: expected {size} labels, found {len(labels)}")
-        if labels.size and not (0 <= labels.min() and labels.max() < facts.classes):
+        if np.any((labels < 0) | (labels >= facts.classes)):
             faults.append(
                 f"{group}: expected labels from 0 to {facts.classes - 1}, found "
                 f"{labels.min()} to {labels.max()}"
@@ -130,8 +131,8 @@ def _check(images: Images) -> None:
 
 
 def _digest(pixels: np.ndarray, labels: np.ndarray) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(pixels))
-    digest.update(np.ascontiguousarray(labels))
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    digest.update(np.ascontiguousarray(labels).data)
     return digest.hexdigest()
 
 

@@ -4,25 +4,36 @@ from collections.abc import Mapping
 
 import numpy as np
 
-#: dataset -> (number drawn, reason -> number left out)
-Counts = Mapping[str, tuple[int, Mapping[str, int]]]
+from sensitivity.analysis.survey_table import LeftOut
+
+#: dataset, or another part of the figure -> (number drawn, what was left out)
+Counts = Mapping[str, tuple[int, LeftOut]]
 
 
 def plural(count: int, noun: str) -> str:
-    """'1 network', '1,200 networks', '2 classes'."""
-    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
-    return f"{count:,} {noun}{ending}"
+    """'1 network', '1,200 networks'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def status_counts(status: np.ndarray) -> dict[str, int]:
-    """How many networks are not fitted and how many diverged, in this order."""
-    return {reason: int((status == reason).sum()) for reason in ("not fitted", "diverged")}
+def chosen_counts(status: np.ndarray, drawn: int, what: str) -> LeftOut:
+    """What was left out of the networks chosen for a measure that only fitted ones get.
+
+    Args:
+        status: of the networks chosen (network,).
+        drawn: how many of them were measured.
+        what: names the networks chosen.
+    """
+    left_out = LeftOut(len(status), what)
+    for reason in ("not fitted", "diverged"):
+        left_out.add(reason, int((status == reason).sum()))
+    left_out.add("fitted but not measured", int((status == "fitted").sum()) - drawn)
+    return left_out
 
 
 def counts_sentence(noun: str, counts: Counts) -> str:
-    """What was drawn and left out: 'digits: n = 40 networks; left out: 3 not fitted, 1 diverged.'"""
+    """'digits: n = 40 networks (left out: 4 of 44 survey networks: 3 not fitted, 1 diverged).'"""
     parts = []
-    for dataset, (drawn, reasons) in counts.items():
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
-        parts.append(f"{dataset}: n = {plural(drawn, noun)}; left out: {left_out or 'none'}.")
+    for name, (drawn, left_out) in counts.items():
+        reasons = str(left_out) if left_out.count else f"none of {left_out.total} {left_out.what}"
+        parts.append(f"{name}: n = {plural(drawn, noun)} (left out: {reasons}).")
     return " ".join(parts)

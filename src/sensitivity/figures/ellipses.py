@@ -9,7 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sensitivity import seeds
-from sensitivity.figures.captions import Counts, counts_sentence, plural, status_counts
+from sensitivity.analysis.paths import ANCHORS, WINDOW
+from sensitivity.analysis.survey_table import LeftOut
+from sensitivity.analysis.verdicts import Settings
+from sensitivity.figures.captions import Counts, chosen_counts, counts_sentence, plural
 from sensitivity.figures.style import COLOURS, Drawn, empty_panel, message_figure, panels, styled
 from sensitivity.survey import ELLIPSE_KINDS, ELLIPSE_STATES
 
@@ -19,7 +22,6 @@ QUANTITIES = {
     "transitions_per_length": "transitions per unit\nof arc length",
     "transitions_per_radian": "transitions per radian",
 }
-ANCHORS = (np.pi / 3, np.pi, 5 * np.pi / 3)
 _KIND_LABELS = {
     "different classes": "3 training points, different classes",
     "one class": "3 training points, one class",
@@ -32,28 +34,26 @@ _LINES = {"initial": (0, (2, 1.2)), "trained": "solid"}
 def figure(
     surveys: Mapping[str, xr.Dataset],
     ellipses: Mapping[str, xr.Dataset],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
+    settings: Settings | None = None,
 ) -> Drawn:
     """Jacobian norm and transition density along ellipses, one row of panels a dataset.
 
     Args:
         surveys: survey root group by dataset.
         ellipses: its group 'ellipses', where ellipses were measured.
-        resamples: bootstrap resamples of the networks, for the intervals.
-        seed: of the bootstrap.
+        settings: of the analysis: resamples and seed of the intervals.
 
     Returns:
         Numbers: one row a dataset, state, kind, quantity and angle (rad); `mean` over networks of
         each network's mean over its ellipses, the 95% percentile interval `low`, `high` of a
         bootstrap over networks, and `n` networks.
     """
+    settings = settings or Settings()
     measured = {name: ellipses[name] for name in surveys if name in ellipses}
     measured = {name: group for name, group in measured.items() if group.sizes["network"]}
     counts = {name: _counts(surveys[name], measured.get(name)) for name in surveys}
-    numbers = _numbers(measured, resamples, seed)
-    caption = _caption(measured, counts, resamples)
+    numbers = _numbers(measured, settings.bootstrap, settings.seed)
+    caption = _caption(measured, counts, settings.bootstrap)
     if not measured:
         return Drawn(message_figure("No ellipses were measured in this study."), numbers, caption)
     drawn, axes = panels(len(surveys), len(QUANTITIES), 2.3, sharex=True)
@@ -81,9 +81,7 @@ def figure(
     return Drawn(drawn, numbers, caption)
 
 
-def _numbers(
-    measured: Mapping[str, xr.Dataset], resamples: int, seed: int
-) -> pd.DataFrame:
+def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> pd.DataFrame:
     frames = []
     for position, (name, group) in enumerate(measured.items()):
         step = 2 * np.pi / group.sizes["angle"]
@@ -134,7 +132,7 @@ def _axis(panel: Axes, label: str) -> None:
     names = ["0", "π/3", "2π/3", "π", "4π/3", "5π/3", "2π"]
     panel.set_xticks([tick * np.pi / 3 for tick in ticks], names)
     for anchor in ANCHORS:
-        panel.axvspan(anchor - np.pi / 12, anchor + np.pi / 12, color="#999999", alpha=0.2, lw=0)
+        panel.axvspan(anchor - WINDOW, anchor + WINDOW, color="#999999", alpha=0.2, lw=0)
 
 
 def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
@@ -150,12 +148,10 @@ def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
         panel.set_ylim(bottom=0)
 
 
-def _counts(survey: xr.Dataset, group: xr.Dataset | None) -> tuple[int, dict[str, int]]:
-    chosen = survey["in_ellipses"].values.astype(bool)
-    status = survey["status"].values[chosen]
+def _counts(survey: xr.Dataset, group: xr.Dataset | None) -> tuple[int, LeftOut]:
+    status = survey["status"].values[survey["in_ellipses"].values.astype(bool)]
     drawn = 0 if group is None else group.sizes["network"]
-    fitted = int((status == "fitted").sum())
-    return drawn, status_counts(status) | {"fitted but not measured": fitted - drawn}
+    return drawn, chosen_counts(status, drawn, "networks chosen")
 
 
 def _caption(
@@ -176,6 +172,5 @@ def _caption(
         "through three training points, their anchors, at π/3, π and 5π/3 (grey bands: within π/12 "
         "of an anchor); random ellipses have no anchors. Solid: trained networks; dashed: the same "
         f"networks before training. Shaded: 95% bootstrap intervals over networks ({resamples:,} "
-        f"resamples).{size} Of the networks chosen for ellipses: "
-        + counts_sentence("network", counts)
+        f"resamples).{size} " + counts_sentence("network", counts)
     )

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from sensitivity.analysis.factors import pairs
 from sensitivity.figures.captions import Counts, counts_sentence
-from sensitivity.figures.selection import factor_pairs
 from sensitivity.figures.style import (
     COLOURS,
     GREY,
@@ -21,13 +20,12 @@ from sensitivity.figures.style import (
     panels,
     styled,
 )
-from sensitivity.survey import FACTOR_SIDES
 
 #: quantity -> name on the axes
 QUANTITIES = {
     "gap": "gap",
     "sensitivity": "Jacobian norm",
-    "mean_transitions": "transitions",
+    "transitions": "transitions",
 }
 #: factor -> title, and its two sides as said on the axes: presumed worse, presumed better
 FACTORS = {
@@ -52,35 +50,30 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
     """
     frames, counts = [], {}
     for name, survey in surveys.items():
-        for factor in FACTOR_SIDES:
-            pairs = factor_pairs(survey, factor)
-            if pairs.empty:
+        for factor, (title, _, _) in FACTORS.items():
+            table, left_out = pairs(survey, factor)
+            if not left_out.total:
                 continue
-            fitted = pairs[pairs["fitted"]]
-            counts[f"{name}, {FACTORS[factor][0]}"] = (
-                len(fitted),
-                {"with a side that is not fitted or diverged": len(pairs) - len(fitted)},
-            )
-            for quantity in QUANTITIES:
-                worse, better = fitted[f"{quantity}_worse"], fitted[f"{quantity}_better"]
-                frames.append(
-                    pd.DataFrame(
-                        {
-                            "dataset": name,
-                            "factor": factor,
-                            "pair": fitted["pair"],
-                            "quantity": quantity,
-                            "worse": worse,
-                            "better": better,
-                        }
-                    )
+            counts[f"{name}, {title}"] = (len(table), left_out)
+            frames += [
+                pd.DataFrame(
+                    {
+                        "dataset": name,
+                        "factor": factor,
+                        "pair": table.index,
+                        "quantity": quantity,
+                        "worse": table[f"worse_{quantity}"].to_numpy(float),
+                        "better": table[f"better_{quantity}"].to_numpy(float),
+                    }
                 )
+                for quantity in QUANTITIES
+            ]
     numbers = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
     caption = _caption(counts, numbers)
     if numbers.empty:
         text = "no pair of networks" if not frames else "no pair whose two sides are both fitted"
         return Drawn(message_figure(f"This study has {text}."), numbers, caption)
-    shown = [f for f in FACTOR_SIDES if any(key.endswith(f", {FACTORS[f][0]}") for key in counts)]
+    shown = [name for name in FACTORS if (numbers["factor"] == name).any()]
     # Four columns whatever the number of factors, so that panels keep their size
     drawn, axes = panels(len(QUANTITIES), len(FACTORS), 1.95)
     for row, quantity in zip(axes, QUANTITIES, strict=True):
@@ -147,7 +140,9 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
         rows = numbers[numbers["quantity"] == quantity]
         count = int((~_drawable(rows, log=quantity != "gap")).sum())
         if count:
-            missing.append(f"{count} in the panels on the {name}, where a side was not measured or 0")
+            missing.append(
+                f"{count} in the panels on the {name}, where a side was not measured or 0"
+            )
     text = (
         "Pairs of networks that differ in one factor (C3, C4). Each mark is a pair that shares "
         "every hyper-parameter and seed but the factor; both sides fit their training set. The side "

@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 
 from sensitivity import survey as contracts
+from sensitivity.analysis.verdicts import Settings
 from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
 from sensitivity.figures.style import Drawn, styled
 
@@ -15,38 +16,32 @@ from sensitivity.figures.style import Drawn, styled
 SUFFIXES = (".pdf", ".png", ".csv", ".txt")
 
 
-def _bootstrap(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"resamples": settings["bootstrap"], "seed": settings["seed"]}
+def _ellipses(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
+    return ellipses.figure(_roots(surveys), _group(surveys, "ellipses"), settings)
 
 
-def _ellipses(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
-    return ellipses.figure(_roots(surveys), _group(surveys, "ellipses"), **_bootstrap(settings))
-
-
-def _slices(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+def _slices(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
     return slices.figure(_roots(surveys), _group(surveys, "slices"))
 
 
-def _parameters(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+def _parameters(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
     return parameters.figure(_roots(surveys))
 
 
-def _sensitivity(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+def _sensitivity(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
     return sensitivity.figure(_roots(surveys))
 
 
-def _factors(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
+def _factors(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
     return factors.figure(_roots(surveys))
 
 
-def _points(surveys: Mapping[str, Path], settings: Mapping[str, Any]) -> Drawn:
-    return points.figure(
-        _roots(surveys), networks=settings["point_networks"], **_bootstrap(settings)
-    )
+def _points(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
+    return points.figure(_roots(surveys), settings)
 
 
 #: name of a figure -> reads surveys and draws it; in the order of the report
-FIGURES: dict[str, Callable[[Mapping[str, Path], Mapping[str, Any]], Drawn]] = {
+FIGURES: dict[str, Callable[[Mapping[str, Path], Settings], Drawn]] = {
     "sensitivity": _sensitivity,
     "parameters": _parameters,
     "factors": _factors,
@@ -56,9 +51,7 @@ FIGURES: dict[str, Callable[[Mapping[str, Path], Mapping[str, Any]], Drawn]] = {
 }
 
 
-def draw(
-    name: str, surveys: Mapping[str, Path], stem: Path, settings: Mapping[str, Any]
-) -> list[Path]:
+def draw(name: str, surveys: Mapping[str, Path], stem: Path, settings: Settings) -> list[Path]:
     """Draws a figure from survey stores and writes `stem` + '.pdf', '.png', '.csv', '.txt'.
 
     Equal surveys and settings give equal bytes with the same version of matplotlib.
@@ -67,7 +60,7 @@ def draw(
         name: a key of `FIGURES`.
         surveys: survey store by dataset.
         stem: path of the files without their suffix.
-        settings: the configuration's `analysis` section: bootstrap, seed, point_networks, ...
+        settings: of the analysis, whose choices the figures share.
 
     Returns:
         The files written.

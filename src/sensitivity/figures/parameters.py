@@ -7,8 +7,9 @@ import pandas as pd
 import xarray as xr
 from matplotlib.cm import ScalarMappable
 
+from sensitivity.analysis.survey_table import survey_members
+from sensitivity.figures.axes import on_log_axis, spearman_text
 from sensitivity.figures.captions import Counts, counts_sentence, plural
-from sensitivity.figures.selection import fitted_table, left_out, on_log_axis, spearman_text
 from sensitivity.figures.style import (
     GAP,
     Drawn,
@@ -35,12 +36,13 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
     Returns:
         Numbers: one row a fitted network of the survey.
     """
-    tables = {name: fitted_table(survey) for name, survey in surveys.items()}
+    members = {name: survey_members(survey) for name, survey in surveys.items()}
+    tables = {name: table.reset_index() for name, (table, _) in members.items()}
     numbers = pd.concat(
-        [table.assign(dataset=name).reindex(columns=COLUMNS) for name, table in tables.items()],
+        [table.assign(dataset=name)[COLUMNS] for name, table in tables.items()],
         ignore_index=True,
     )
-    counts = {name: (len(tables[name]), left_out(survey)) for name, survey in surveys.items()}
+    counts = {name: (len(table), left_out) for name, (table, left_out) in members.items()}
     zeros = int((numbers["train_loss"] == 0).sum())
     caption = _caption(counts, zeros)
     if numbers.empty:

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from sensitivity.analysis.survey_table import sensitive, survey_members
+from sensitivity.figures.axes import spearman_text
 from sensitivity.figures.captions import Counts, counts_sentence
-from sensitivity.figures.selection import fitted_table, left_out, spearman_text
 from sensitivity.figures.style import (
     GAP,
     SENSITIVITY,
@@ -47,19 +48,13 @@ def figure(surveys: Mapping[str, xr.Dataset], *, hyperparameter: str = "gain") -
             f"found {hyperparameter!r}"
         )
     columns = ["dataset", "network", "sensitivity", "gap", "test_accuracy", hyperparameter]
-    tables, counts = {}, {}
-    for name, survey in surveys.items():
-        fitted = fitted_table(survey)
-        tables[name] = fitted[fitted["sensitivity"] > 0]
-        silent = {
-            "with a Jacobian of 0 at every test point": int((fitted["sensitivity"] == 0).sum()),
-            "fitted but not measured": int(fitted["sensitivity"].isna().sum()),
-        }
-        counts[name] = (len(tables[name]), left_out(survey) | silent)
+    members = {name: sensitive(*survey_members(survey)) for name, survey in surveys.items()}
+    tables = {name: table.reset_index() for name, (table, _) in members.items()}
     numbers = pd.concat(
-        [table.assign(dataset=name).reindex(columns=columns) for name, table in tables.items()],
+        [table.assign(dataset=name)[columns] for name, table in tables.items()],
         ignore_index=True,
     )
+    counts = {name: (len(table), left_out) for name, (table, left_out) in members.items()}
     caption = _caption(counts, hyperparameter)
     if numbers.empty:
         return Drawn(message_figure("No network of the survey is fitted."), numbers, caption)

@@ -9,7 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from sensitivity.figures.captions import Counts, counts_sentence, status_counts
+from sensitivity.analysis.survey_table import LeftOut
+from sensitivity.figures.captions import Counts, chosen_counts, counts_sentence
 from sensitivity.figures.style import WIDTH, Drawn, message_figure, panels, styled
 from sensitivity.survey import ELLIPSE_STATES
 
@@ -79,7 +80,10 @@ def _slice(panel: Axes, state: xr.Dataset, group: xr.Dataset) -> None:
     panel.imshow(image, origin="lower", extent=extent, interpolation="nearest", aspect="equal")
     panel.grid(visible=False)
     anchors = zip(
-        group["anchor_x"].values, group["anchor_y"].values, group["anchor_label"].values, strict=True
+        group["anchor_x"].values,
+        group["anchor_y"].values,
+        group["anchor_label"].values,
+        strict=True,
     )
     for anchor_x, anchor_y, label in anchors:
         panel.plot(anchor_x, anchor_y, "o", color="white", mec="black", mew=1.2, ms=11, zorder=4)
@@ -106,7 +110,10 @@ def _numbers(shown: list[tuple[str, xr.Dataset]]) -> pd.DataFrame:
                         "state": state,
                         "x": x.ravel(),
                         "y": y.ravel(),
-                        "boundary": panel["boundary"].transpose("y", "x").values.ravel().astype(int),
+                        "boundary": panel["boundary"]
+                        .transpose("y", "x")
+                        .values.ravel()
+                        .astype(int),
                         "predicted": panel["predicted"].transpose("y", "x").values.ravel(),
                     }
                 )
@@ -120,15 +127,13 @@ def _counts(
     survey: xr.Dataset,
     networks: list[tuple[str, xr.Dataset]],
     shown: list[tuple[str, xr.Dataset]],
-) -> tuple[int, dict[str, int]]:
-    chosen = survey["in_slices"].values.astype(bool)
-    status = survey["status"].values[chosen]
+) -> tuple[int, LeftOut]:
+    status = survey["status"].values[survey["in_slices"].values.astype(bool)]
     measured = sum(other == name for other, _ in networks)
     drawn = sum(other == name for other, _ in shown)
-    return drawn, status_counts(status) | {
-        "fitted but not measured": int((status == "fitted").sum()) - measured,
-        "measured but not drawn, to keep the figure on a page": measured - drawn,
-    }
+    left_out = chosen_counts(status, measured, "networks chosen")
+    left_out.add("measured but not drawn, to keep the figure on a page", measured - drawn)
+    return drawn, left_out
 
 
 def _caption(
@@ -152,4 +157,4 @@ def _caption(
     )
     if shares:
         text += f"Share of grid points at a boundary: {shares} "
-    return text + "Of the networks chosen for slices: " + counts_sentence("network", counts)
+    return text + counts_sentence("network", counts)

@@ -151,7 +151,7 @@ def _arc_crossings(
     if not parts:
         return (*np.zeros((2, 0), np.int64), np.zeros(0), np.zeros(0, np.int64))
     arc, unit, v, threshold = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = sort_order(arc, v)
+    order = sort_order(arc, (v + 1) / 2)
     return arc[order], unit[order], v[order], threshold[order]
 
 

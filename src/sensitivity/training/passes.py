@@ -231,20 +231,18 @@ def target_positions(labels: np.ndarray, classes: int) -> np.ndarray:
     return (start + labels * points).reshape(*labels.shape[:-2], networks * points)
 
 
-def evaluate(forward: Forward, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy (nats), float64, and correctness, bool, at the points of a forward pass.
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy (nats), float64, and correctness, bool, at points: tensors (network, point).
 
     Args:
-        forward: is called.
-        labels: int64 (network, point).
+        logits: (network, C, point), of any dtype; the logarithm of the softmax is taken in float64.
+        labels: classes (network, point), int64.
 
-    Returns:
-        Two tensors (network, point). The top logit must be above all others to be right, so a
-        network with NaN logits is never right.
+    A point is right when the logit of its label is above all others: NaN is never right.
     """
-    forward()
-    logits = forward.logits.to(torch.float64)
+    logits = logits.to(torch.float64)
     target = logits.gather(1, labels[:, None])
-    loss = logits.logsumexp(1) - target[:, 0]
     others = logits.scatter(1, labels[:, None], -torch.inf)
-    return loss, (target > others.amax(1, keepdim=True))[:, 0]
+    return logits.logsumexp(1) - target[:, 0], (target > others.amax(1, keepdim=True))[:, 0]

@@ -1,6 +1,7 @@
 """When a network is looked at, and the record of what was seen."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -10,13 +11,14 @@ from sensitivity.spec import NetworkSpec
 _CHECKS = 25
 
 
-def check_steps(steps: int) -> list[int]:
+@functools.cache
+def check_steps(steps: int) -> tuple[int, ...]:
     """Steps after which a network is evaluated on its whole training set: log-spaced, ends included.
 
     They depend on the number of steps alone, so that a stop rule ends a network at the same step in
     any company.
     """
-    return sorted({round(step) for step in np.geomspace(1, steps, min(_CHECKS, steps))})
+    return tuple(sorted({round(step) for step in np.geomspace(1, steps, min(_CHECKS, steps))}))
 
 
 @dataclasses.dataclass

@@ -21,7 +21,7 @@ from sensitivity.training.passes import (
     Forward,
     ForwardBackward,
     Layout,
-    evaluate,
+    cross_entropy,
     runs_of,
     target_positions,
 )
@@ -58,6 +58,16 @@ class Member:
 
 
 @dataclasses.dataclass
+class State:
+    """A stack in the middle of its training."""
+
+    #: spec, steps made and record of each network in the stack
+    members: list[tuple[NetworkSpec, int, Record]]
+    #: (network, parameter) each: parameters, gradients, last finite parameters, moments
+    buffers: list[torch.Tensor]
+
+
+@dataclasses.dataclass
 class Finished:
     """A network that is done: its parameters (parameter,) in the layout's order, and its record."""
 
@@ -76,6 +86,7 @@ class StackTrainer:
         data: images and labels.
         size: networks that step together; None: see `cost`.
         route: how matrix products are made, see `passes.product`; None: 'numpy' on a CPU.
+        state: of an earlier trainer of these networks, to go on from.
     """
 
     def __init__(
@@ -85,6 +96,7 @@ class StackTrainer:
         *,
         size: int | None = None,
         route: str | None = None,
+        state: "State | None" = None,
     ) -> None:
         first = specs[0]
         plain = data.train.plain
@@ -96,8 +108,8 @@ class StackTrainer:
         size = size or cost.stack_size(
             self.layout, self.batch_size, optimizer.moments, plain.dtype.itemsize
         )
-        self.size = min(size, len(specs))
-        self.waiting = deque(specs)
+        running = state.members if state else []
+        self.size = max(min(size, len(specs)), len(running))
         self.members: list[Member] = []
         length = self.layout.length
         self.parameters = plain.new_zeros(self.size, length)
@@ -105,8 +117,13 @@ class StackTrainer:
         self.finite = plain.new_zeros(self.size, length)
         self.optimizer = optimizer(self.size, length, plain)
         self._inputs = plain.new_empty(self.size * self.batch_size, data.train.inputs)
-        self._schedules: dict[int, list[int]] = {}
-        self._done_at_start: list[Finished] = []
+        self._step_seconds = math.inf
+        if state:
+            self.members = [self._member(*member) for member in running]
+            for buffer, kept in zip(self._buffers, state.buffers, strict=True):
+                buffer[: len(running)] = kept.to(buffer.device)
+        ids = {member.spec.id for member in self.members}
+        self.waiting = deque(spec for spec in specs if spec.id not in ids)
         self._fill()
 
     @property
@@ -115,9 +132,17 @@ class StackTrainer:
         return bool(self.members)
 
     @property
-    def flops(self) -> float:
-        """Floating-point operations of one network's step, for progress."""
-        return cost.step_flops(self.layout, self.batch_size)
+    def steps(self) -> int:
+        """Steps made by the networks in the stack, all together."""
+        return sum(member.step for member in self.members)
+
+    def state(self) -> "State":
+        """Everything that is needed to go on later; waiting networks need nothing."""
+        count = len(self.members)
+        return State(
+            [(member.spec, member.step, member.record) for member in self.members],
+            [buffer[:count].cpu() for buffer in self._buffers],
+        )
 
     def _fill(self) -> None:
         """Gives free places to waiting networks, and sorts the stack into runs of one unit."""
@@ -141,9 +166,9 @@ class StackTrainer:
         """All that moves when a network moves: (network, parameter) each."""
         return [self.parameters, self.gradients, self.finite, *self.optimizer.state]
 
-    def _member(self, spec: NetworkSpec) -> Member:
+    def _member(self, spec: NetworkSpec, step: int = 0, record: Record | None = None) -> Member:
         labels = training_labels(spec, self.data.train_labels, self.data.classes)
-        return Member(spec, labels, Record())
+        return Member(spec, labels, record or Record(), step)
 
     def _arrange(self, order: Sequence[int]) -> None:
         """Keeps the networks at places `order`, in that order."""
@@ -169,20 +194,23 @@ class StackTrainer:
 
     def _until_check(self, member: Member) -> int:
         """Steps until a network's next check."""
-        steps = member.spec.steps
-        schedule = self._schedules.setdefault(steps, check_steps(steps))
-        return schedule[len(member.record.steps)] - member.step
+        return check_steps(member.spec.steps)[len(member.record.steps)] - member.step
 
-    def advance(self, most: int = _SEGMENT) -> list[Finished]:
-        """Makes at most `most` steps with every network, up to the next check of any of them.
+    def advance(self, seconds: float = 1.0) -> list[Finished]:
+        """Steps with every network, at most to the next check of any of them.
+
+        Args:
+            seconds: about how long it may take; at least one step is made.
 
         Returns:
             The networks that are done; waiting ones have taken their places.
         """
         began = time.perf_counter()
-        count = min(most, _SEGMENT, *(self._until_check(member) for member in self.members))
+        most = max(1, int(min(seconds / self._step_seconds, _SEGMENT)))
+        count = min(most, *(self._until_check(member) for member in self.members))
         with torch.no_grad(), np.errstate(all="ignore"):  # a diverging network is no error
             self._steps(count)
+            self._step_seconds = (time.perf_counter() - began) / count
             for member in self.members:
                 member.step += count
             due = [k for k, member in enumerate(self.members) if self._until_check(member) == 0]
@@ -229,8 +257,9 @@ class StackTrainer:
     def _evaluate(self, due: list[int]) -> list[dict[str, Any]]:
         """What a check looks at, for the networks at places `due`."""
         rows = self._rows(self.parameters, due)
-        loss, accuracy = self._loss(
-            rows, [self.members[k].spec for k in due], self.data.train.plain, self._labels[due]
+        specs = [self.members[k].spec for k in due]
+        loss, accuracy = loss_and_accuracy(
+            self.layout, rows, specs, self.data.train.plain, self._labels[due], self.route
         )
         gradients = self._rows(self.gradients, due)
         finite = rows.isfinite().all(1).tolist()
@@ -252,12 +281,6 @@ class StackTrainer:
         if len(places) == len(self.members):
             return buffer[: len(places)]
         return buffer[places]
-
-    def _loss(
-        self, rows: torch.Tensor, specs: Sequence[NetworkSpec], x: torch.Tensor, labels: np.ndarray
-    ) -> tuple[list[float], list[float]]:
-        """Mean cross-entropy (nats) and accuracy of networks at inputs x, labels (network, point)."""
-        return loss_and_accuracy(self.layout, rows, specs, x, labels, self.route)
 
     def _leave(self) -> list[Finished]:
         """Takes networks that are done out of the stack."""
@@ -298,7 +321,8 @@ def loss_and_accuracy(
     losses, correct = [], []
     for part, target in zip(x.split(_POINTS), targets.split(_POINTS, 1), strict=True):
         forward = Forward(layout, rows, part.expand(len(rows), *part.shape), runs, route)
-        loss, right = evaluate(forward, target)
+        forward()
+        loss, right = cross_entropy(forward.logits, target)
         losses.append(loss)
         correct.append(right)
     return torch.cat(losses, 1).mean(1).tolist(), torch.cat(correct, 1).double().mean(1).tolist()

@@ -1,0 +1,165 @@
+"""C1: trained networks on ellipses through the training data, near it and away from it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from sensitivity.analysis.bootstrap import Result, signed_rank
+from sensitivity.analysis.survey_table import LeftOut, networks_table
+from sensitivity.analysis.verdicts import Question, Row, Settings, answer
+from sensitivity.seeds import generator
+from sensitivity.survey import ELLIPSE_KINDS
+
+#: STUDY asks for this many networks, whatever the smallest number of the other claims
+MINIMUM_NETWORKS = 30
+ANCHORS = np.pi * np.array([1, 3, 5]) / 3
+MIDPOINTS = np.pi * np.array([0, 2, 4]) / 3
+#: half-width of the windows around anchors and midpoints
+WINDOW = np.pi / 12
+DATA_KINDS = tuple(kind for kind in ELLIPSE_KINDS if kind != "random")
+MEASURES = {"jacobian_norm": "Jacobian norm", "transitions": "transition density"}
+_REASONS = {"jacobian_norm": "with J = 0", "transitions": "without transitions"}
+
+
+def near(angle: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Whether each angle (radian) lies within `WINDOW` of one of the targets, around the circle."""
+    apart = np.abs((angle[:, None] - targets[None] + np.pi) % (2 * np.pi) - np.pi)
+    return (apart <= WINDOW + 1e-9).any(axis=1)
+
+
+def log_ratios(ellipses: xr.Dataset, state: str) -> pd.DataFrame:
+    """Each network's log-ratios on its ellipses (natural logarithms).
+
+    The Jacobian norm is averaged over ellipses and angles; the transition density is transitions
+    over arc length (standardised inputs), of the arcs whose middle lies in the window.
+
+    Args:
+        ellipses: group 'ellipses' of a survey.
+        state: 'initial' or 'trained'.
+
+    Returns:
+        Indexed by network; for each measure and each kind with data, columns
+        '<measure>|<kind>|near' (at the anchors / half-way between them) and
+        '<measure>|<kind>|data' (on this kind / on random ellipses), and
+        '<measure>|<kind>|data per radian'. NaN where a side is 0.
+    """
+    chosen = ellipses.sel(state=state)
+    angle = ellipses["angle"].to_numpy().astype(float)
+    middles = angle + np.diff(np.r_[angle, angle[0] + 2 * np.pi]) / 2
+    norm = chosen["jacobian_norm"].transpose("network", "kind", "ellipse", "angle")
+    crossings = chosen["transitions"].transpose("network", "kind", "ellipse", "angle")
+    arcs = ellipses["arc_length"].transpose("network", "kind", "ellipse", "angle")
+    columns: dict[str, np.ndarray] = {}
+    everywhere = np.ones(len(angle), bool)
+
+    def mean(measure: str, kind: str, window: np.ndarray) -> np.ndarray:
+        if measure == "jacobian_norm":
+            return norm.sel(kind=kind).to_numpy()[..., window].mean(axis=(1, 2))
+        counted = crossings.sel(kind=kind).to_numpy()[..., window].sum(axis=(1, 2))
+        return counted / arcs.sel(kind=kind).to_numpy()[..., window].sum(axis=(1, 2))
+
+    for measure in MEASURES:
+        at = angle if measure == "jacobian_norm" else middles
+        for kind in DATA_KINDS:
+            columns[f"{measure}|{kind}|near"] = _log_ratio(
+                mean(measure, kind, near(at, ANCHORS)), mean(measure, kind, near(at, MIDPOINTS))
+            )
+            columns[f"{measure}|{kind}|data"] = _log_ratio(
+                mean(measure, kind, everywhere), mean(measure, "random", everywhere)
+            )
+    for kind in DATA_KINDS:
+        columns[f"transitions|{kind}|data per radian"] = _log_ratio(
+            crossings.sel(kind=kind).to_numpy().sum(axis=(1, 2)).astype(float),
+            crossings.sel(kind="random").to_numpy().sum(axis=(1, 2)).astype(float),
+        )
+    return pd.DataFrame(columns, index=pd.Index(ellipses["network"].to_numpy(), name="network"))
+
+
+def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """ln(above / below) where both are positive, else NaN."""
+    result = np.full(len(above), np.nan)
+    defined = (above > 0) & (below > 0)
+    result[defined] = np.log(above[defined] / below[defined])
+    return result
+
+
+def path_rows(
+    survey: xr.Dataset, ellipses: xr.Dataset | None, dataset: str, settings: Settings
+) -> list[Row]:
+    """C1, with the same networks before training as controls."""
+    ratios, left_out = _ratios(survey, ellipses)
+    rows = []
+    for measure, measure_name in MEASURES.items():
+        for kind in DATA_KINDS:
+            for comparison, text in (
+                ("near", f"at the anchors / between them, ellipses of {kind}"),
+                ("data", f"ellipses of {kind} / random ones"),
+            ):
+                column = f"{measure}|{kind}|{comparison}"
+                # the control is of the same networks: those that have both values
+                both = np.logical_and.reduce(
+                    [np.isfinite(table[column].to_numpy()) for table in ratios.values()]
+                )
+                reasons = left_out.copy()
+                reasons.add(f"{_REASONS[measure]} on a side, trained or not", int((~both).sum()))
+                rows += [
+                    _row(
+                        table[both],
+                        column,
+                        Question(
+                            claim="C1",
+                            dataset=dataset,
+                            quantity=f"{measure_name} {text}"
+                            + (", untrained" if state == "initial" else ""),
+                            test="Wilcoxon signed rank over networks; bootstrap over networks",
+                            effect="mean ln ratio",
+                            claimed=-1,
+                            control=state == "initial",
+                        ),
+                        str(reasons),
+                        settings,
+                    )
+                    for state, table in ratios.items()
+                ]
+    return rows
+
+
+def _ratios(
+    survey: xr.Dataset, ellipses: xr.Dataset | None
+) -> tuple[Mapping[str, pd.DataFrame], LeftOut]:
+    """The log-ratios of trained and untrained networks, and which of the chosen ones lack them."""
+    table = networks_table(survey)
+    table = table[table["in_ellipses"].astype(bool)]
+    left_out = LeftOut(len(table), "networks chosen for ellipses")
+    for status in ("not fitted", "diverged"):
+        left_out.add(status, int((table["status"] == status).sum()))
+    fitted = table.index[table["status"] == "fitted"]
+    measured = [] if ellipses is None else list(ellipses["network"].to_numpy())
+    measured = [name for name in measured if name in fitted]
+    left_out.add("without measured ellipses", len(fitted) - len(measured))
+    if ellipses is None or not measured:
+        names = [f"{m}|{k}|{c}" for m in MEASURES for k in DATA_KINDS for c in ("near", "data")]
+        empty = pd.DataFrame({name: np.empty(0) for name in names})
+        return {"trained": empty, "initial": empty}, left_out
+    chosen = ellipses.sel(network=measured)
+    return {state: log_ratios(chosen, state) for state in ("trained", "initial")}, left_out
+
+
+def _row(
+    table: pd.DataFrame, column: str, question: Question, left_out: str, settings: Settings
+) -> Row:
+    def compute() -> Result:
+        rng = generator(settings.seed, f"bootstrap {question.purpose}")
+        result = signed_rank(
+            table[column].to_numpy(float), rng, resamples=settings.bootstrap, alpha=settings.alpha
+        )
+        notes = ["control: the same networks before training"] if question.control else []
+        if f"{column} per radian" in table:
+            notes.append(f"per radian: mean ln ratio {table[f'{column} per radian'].mean():.3g}")
+        text = "; ".join([*notes, result.note])
+        return Result(result.estimate, result.low, result.high, result.p, text)
+
+    minimum = max(settings.minimum_networks, MINIMUM_NETWORKS)
+    return answer(question, len(table), left_out, minimum, compute)

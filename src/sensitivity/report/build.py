@@ -1,0 +1,138 @@
+"""Reads what a study wrote and writes its report."""
+
+import base64
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from sensitivity import survey as contracts
+from sensitivity.report import content
+from sensitivity.report.claims import VERDICTS
+from sensitivity.report.timings import read_timings
+from sensitivity.spec import STATUSES
+
+_HERE = Path(__file__).parent
+_READING = (
+    "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
+    "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
+    "below tests one claim on one dataset: an effect with its 95% interval, and a p-value adjusted "
+    "by Holm’s method for the number of rows in the whole table. Verdicts:"
+)
+
+
+def build(
+    study: str,
+    config_text: str,
+    claims: Path,
+    figures: Mapping[str, Path],
+    surveys: Mapping[str, Path],
+    timings: Path,
+    output: Path,
+) -> None:
+    """Writes the report: one HTML file that needs no other file and no network.
+
+    Args:
+        study: the study's name.
+        config_text: its configuration, YAML.
+        claims: the table of claims (CSV), as `sensitivity.analysis` writes it.
+        figures: path without suffix by figure, in the report's order; beside it lie the files
+            that `sensitivity.figures.draw` writes.
+        surveys: survey store by dataset.
+        timings: folder of benchmark files, see `read_timings`; it may be missing.
+        output: the report; links to other files are relative to its folder.
+
+    Raises:
+        FileNotFoundError: an input is missing.
+        ValueError: the table of claims lacks columns.
+    """
+    output = Path(output)
+    table = _read_claims(Path(claims))
+    opened = {name: contracts.read(path, "survey") for name, path in surveys.items()}
+    page = render(
+        study=study,
+        summary=content.summary(table, opened),
+        reading=_READING,
+        legend=[
+            {"word": word, "style": style, "meaning": meaning}
+            for word, (style, meaning) in VERDICTS.items()
+        ],
+        claims=content.claim_blocks(table),
+        claims_link=_relative(Path(claims), output),
+        figures=[_figure(name, Path(stem), output) for name, stem in figures.items()],
+        statuses=STATUSES,
+        networks=content.network_rows(opened),
+        config=config_text,
+        datasets=list(opened),
+        provenance=content.provenance_rows(opened),
+        surveys=[
+            {"word": name, "address": _relative(Path(path), output)}
+            for name, path in surveys.items()
+        ],
+        timings=content.timing_rows(read_timings(Path(timings))),
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(output)
+
+
+def render(**parts: Any) -> str:
+    """The page of the template; a part that the template names and nobody gives is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    css = (_HERE / "style.css").read_text(encoding="utf-8")
+    return environment.get_template("template.html").render(css=css, **parts)
+
+
+def _read_claims(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, keep_default_na=True)
+    needed = [
+        *("claim", "dataset", "quantity", "test", "n", "left_out", "effect", "estimate"),
+        *("low", "high", "p_holm", "verdict", "note"),
+    ]
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise ValueError(
+            f"{path}: expected columns {', '.join(needed)}; missing: {', '.join(missing)}; "
+            "run the analysis again"
+        )
+    return table
+
+
+def _figure(name: str, stem: Path, output: Path) -> dict[str, Any]:
+    png = stem.with_name(stem.name + ".png").read_bytes()
+    caption = stem.with_name(stem.name + ".txt").read_text(encoding="utf-8").strip()
+    title, _, text = caption.partition(". ")
+    # Width and height stand in the first chunk of a PNG, at bytes 16 to 24
+    width, height = struct.unpack(">II", png[16:24])
+    links = [
+        {
+            "word": suffix[1:].upper(),
+            "address": _relative(stem.with_name(stem.name + suffix), output),
+        }
+        for suffix in (".pdf", ".png", ".csv")
+    ]
+    return {
+        "name": name,
+        "png": base64.b64encode(png).decode("ascii"),
+        "alt": f"{title}. What the marks are and how many there are is said in the caption.",
+        "title": f"{title}.",
+        "text": text,
+        "width": width,
+        "height": height,
+        "links": links,
+    }
+
+
+def _relative(path: Path, output: Path) -> str:
+    return Path(os.path.relpath(path, output.parent)).as_posix()

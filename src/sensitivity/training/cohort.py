@@ -1,0 +1,350 @@
+"""Trains the networks of one job, and writes their weights and their training store."""
+
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from sensitivity import datasets, survey
+from sensitivity import weights as weights_file
+from sensitivity.networks import Stack
+from sensitivity.progress import Progress, duration
+from sensitivity.spec import NetworkSpec
+from sensitivity.training import checkpoints, cost, devices
+from sensitivity.training.augmentation import TABLE_BYTES, ImageTable
+from sensitivity.training.lbfgs import LBFGSTrainer
+from sensitivity.training.passes import Layout
+from sensitivity.training.schedule import Record
+from sensitivity.training.trainer import Data, Finished, StackTrainer, State
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a cohort is trained; none of it is part of a network's identity."""
+
+    #: seconds between checkpoints
+    checkpoint_seconds: float = 60.0
+    #: 'cpu', 'cuda' or 'auto', see `devices.lease`
+    device: str = "auto"
+    #: training jobs that may share a GPU
+    jobs_per_gpu: int = 1
+    #: networks that step together; None: from the cost model
+    stack_size: int | None = None
+    #: matrix products by 'numpy' or 'torch'; None: numpy on a CPU, torch on a GPU
+    route: str | None = None
+    #: bytes of the largest table of translated images that is kept
+    table_bytes: int = TABLE_BYTES
+
+
+def train_cohort(
+    specs: Sequence[NetworkSpec],
+    store: str | Path,
+    weights: str | Path,
+    curves: str | Path,
+    settings: Settings | None = None,
+) -> None:
+    """Trains networks and writes their weights and training store; resumes after a kill.
+
+    Every `settings.checkpoint_seconds` the state is written to `<weights>.checkpoint`; a job that was
+    killed goes on from there, with the same weights to the bit on the same CPU. A lock beside
+    `weights` keeps a job that outlived its run and its successor from writing together.
+
+    Args:
+        specs: the networks, all of one data set, no two alike.
+        store: the data set's Zarr store.
+        weights: safetensors file to write, see `sensitivity.weights`; it holds networks of every
+            status, diverged ones with their weights at the last finite check.
+        curves: Zarr store to write, contract 'training'.
+        settings: how; None: the defaults.
+
+    Raises:
+        ValueError: the specs are of several data sets, or not of the store's.
+    """
+    settings = settings or Settings()
+    weights, curves = Path(weights), Path(curves)
+    lock = weights.with_name(f".{weights.name}.lock")
+    with devices.exclusive(lock, f"cohort {weights}") as waited:
+        if waited and _written(specs, weights, curves):
+            logger.info("%s has been written meanwhile, by the process that was waited for", weights)
+            return
+        images = datasets.load(store)
+        _check_dataset(specs, images)
+        with devices.lease(settings.device, jobs_per_gpu=settings.jobs_per_gpu) as device:
+            checkpoint = weights.with_name(weights.name + ".checkpoint")
+            cohort = _Cohort(specs, images, device.torch, settings, checkpoint)
+            cohort.train()
+        weights_file.save(weights, cohort.stacks())
+        survey.write(
+            cohort.dataset(),
+            curves,
+            "training",
+            attributes=survey.provenance(device=device.name, training_code=_code_digest()),
+        )
+        checkpoint.unlink(missing_ok=True)
+
+
+def _check_dataset(specs: Sequence[NetworkSpec], images: datasets.Images) -> None:
+    wrong = sorted({spec.dataset for spec in specs} - {images.name})
+    if wrong:
+        raise ValueError(
+            f"the cohort's networks are of data set {', '.join(wrong)}, the store is of {images.name}: "
+            "expected one data set; give the cohort the store of its own"
+        )
+
+
+def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
+    """Whether another process has just written exactly these networks with this code."""
+    try:
+        if survey.read(curves, "training").attrs["training_code"] != _code_digest():
+            return False
+        found = {spec.id for members, _ in weights_file.load(weights) for spec in members}
+    except (FileNotFoundError, survey.ContractError, weights_file.DamagedFileError):
+        return False
+    return found == {spec.id for spec in specs}
+
+
+def _code_digest() -> str:
+    """SHA-256 of the modules that decide a network's weights: a checkpoint of other code is not used."""
+    folder = Path(__file__).parent
+    files = sorted([*folder.glob("*.py"), folder.parent / "networks.py", folder.parent / "seeds.py"])
+    digest = hashlib.sha256(torch.__version__.encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class _Cohort:
+    """The networks of a cohort: those that are done, and the groups that are left."""
+
+    def __init__(
+        self,
+        specs: Sequence[NetworkSpec],
+        images: datasets.Images,
+        device: str,
+        settings: Settings,
+        checkpoint: Path,
+    ) -> None:
+        self.specs = list(specs)
+        self.images = images
+        self.device = device
+        self.settings = settings
+        self.checkpoint = checkpoint
+        self.finished: dict[str, Finished] = {}
+        self._running: State | None = None
+        self._saved = time.monotonic()
+
+    def train(self) -> None:
+        """Trains what is left, group by group."""
+        self._resume()
+        self._progress = Progress(
+            max(sum(self._flops(spec) for spec in self.specs), 1.0),
+            f"training {len(self.specs)} networks",
+        )
+        self._progress.advance(sum(self._flops(f.spec) for f in self.finished.values()))
+        for _, members in groupby(sorted(self.specs, key=_order), key=_subset):
+            self._train_subset([spec for spec in members if spec.id not in self.finished])
+        counts = [finished.record.status for finished in self.finished.values()]
+        logger.info(
+            "trained %d networks in %s: %s",
+            len(self.specs),
+            duration(sum(finished.record.train_seconds for finished in self.finished.values())),
+            ", ".join(f"{counts.count(status)} {status}" for status in sorted(set(map(str, counts)))),
+        )
+
+    def _train_subset(self, specs: Sequence[NetworkSpec]) -> None:
+        """Trains the networks of one training subset and precision."""
+        if not specs:
+            return
+        data = training_data(self.images, specs, self.device, self.settings.table_bytes)
+        for _, members in groupby(specs, key=_shape):
+            self._train_group(list(members), data)
+
+    def _train_group(self, specs: Sequence[NetworkSpec], data: Data) -> None:
+        """Trains the networks of one shape."""
+        trainer: StackTrainer | LBFGSTrainer
+        if specs[0].optimizer == "lbfgs":
+            trainer = LBFGSTrainer(specs, data, route=self.settings.route)
+        else:
+            state, self._running = self._running, None
+            if state and not {spec.id for spec, _, _ in state.members} <= {s.id for s in specs}:
+                self._running, state = state, None  # it is another group's
+            trainer = StackTrainer(
+                specs, data, size=self.settings.stack_size, route=self.settings.route, state=state
+            )
+        step_flops = self._flops(specs[0]) / specs[0].steps
+        done = 0.0
+        while trainer.active:
+            for finished in trainer.advance():
+                self.finished[finished.spec.id] = finished
+                done += self._flops(finished.spec)
+            self._progress.advance(-self._counted + done + trainer.steps * step_flops)
+            self._counted = done + trainer.steps * step_flops
+            if time.monotonic() - self._saved >= self.settings.checkpoint_seconds:
+                self._save(trainer.state())
+        self._counted = 0.0
+
+    #: work of the group at hand that progress knows of
+    _counted = 0.0
+
+    def _flops(self, spec: NetworkSpec) -> float:
+        calls = 1 if spec.optimizer != "lbfgs" else 25  # evaluations a step at most
+        return cost.step_flops(self._layout(spec), spec.batch_size) * spec.steps * calls
+
+    def _layout(self, spec: NetworkSpec) -> Layout:
+        return Layout(self.images.inputs, spec.depth, spec.width, self.images.classes)
+
+    def _save(self, state: State) -> None:
+        """Writes a checkpoint: the networks that are done, and the stack at hand."""
+        header = {
+            "code": _code_digest(),
+            "finished": [
+                {"spec": f.spec.to_json(), "record": dataclasses.asdict(f.record)}
+                for f in self.finished.values()
+            ],
+            "running": [
+                {"spec": spec.to_json(), "step": step, "record": dataclasses.asdict(record)}
+                for spec, step, record in state.members
+            ],
+        }
+        tensors = {f"finished.{name}": f.parameters for name, f in self.finished.items()}
+        tensors |= {f"running.{k}": buffer for k, buffer in enumerate(state.buffers)}
+        checkpoints.write(self.checkpoint, header, tensors)
+        self._saved = time.monotonic()
+
+    def _resume(self) -> None:
+        """Takes over what a checkpoint holds."""
+        found = checkpoints.read(self.checkpoint)
+        if found is None:
+            return
+        header, tensors = found
+        if header["code"] != _code_digest():
+            checkpoints.set_aside(self.checkpoint, "was written by other code or another torch")
+            return
+        wanted = {spec.id: spec for spec in self.specs}
+        for entry in header["finished"]:
+            spec = NetworkSpec.from_json(entry["spec"])
+            if spec.id in wanted:
+                self.finished[spec.id] = Finished(
+                    spec, tensors[f"finished.{spec.id}"], Record(**entry["record"])
+                )
+        members = [
+            (NetworkSpec.from_json(entry["spec"]), entry["step"], Record(**entry["record"]))
+            for entry in header["running"]
+        ]
+        if members and all(spec.id in wanted for spec, _, _ in members):
+            buffers = [tensors[name] for name in sorted(tensors, key=_number) if "running." in name]
+            self._running = State(members, buffers)
+        logger.info(
+            "resuming from %s: %d of %d networks done, %d in training",
+            self.checkpoint,
+            len(self.finished),
+            len(self.specs),
+            len(members),
+        )
+
+    def stacks(self) -> list[tuple[list[NetworkSpec], Stack]]:
+        """The trained networks, as `weights.save` takes them."""
+        stacks = []
+        by_shape = sorted(self.specs, key=lambda spec: (spec.depth, spec.width, spec.precision))
+        for _, group in groupby(by_shape, lambda spec: (spec.depth, spec.width, spec.precision)):
+            members = list(group)
+            layout = self._layout(members[0])
+            rows = torch.stack([self.finished[spec.id].parameters for spec in members])
+            stacks.append((members, layout.unpack(rows, members)))
+        return stacks
+
+    def dataset(self) -> xr.Dataset:
+        """The training store."""
+        return training_dataset(
+            self.specs,
+            [self.finished[spec.id].record for spec in self.specs],
+            [self._layout(spec).parameters for spec in self.specs],
+        )
+
+
+def _number(name: str) -> int:
+    return int(name.split(".")[1]) if name.startswith("running.") else -1
+
+
+def _subset(spec: NetworkSpec) -> tuple[Any, ...]:
+    return spec.train_size, spec.subset_seed, spec.precision
+
+
+def _shape(spec: NetworkSpec) -> tuple[Any, ...]:
+    return spec.depth, spec.width, spec.batch_size, spec.optimizer
+
+
+def _order(spec: NetworkSpec) -> tuple[Any, ...]:
+    # within a stack: networks of one schedule are checked together, equal units run together
+    return *_subset(spec), *_shape(spec), spec.steps, spec.unit, spec.seed, spec.id
+
+
+def training_data(
+    images: datasets.Images, specs: Sequence[NetworkSpec], device: str, table_bytes: int
+) -> Data:
+    """What networks of one training subset and precision train on and are tested on."""
+    spec = specs[0]
+    dtype = getattr(torch, spec.precision)
+    subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+    table = ImageTable(
+        images.train_images[subset],
+        {(spec.max_shift, spec.flip) for spec in specs if spec.augmented},
+        dtype=dtype,
+        device=device,
+        table_bytes=table_bytes,
+    )
+    return Data(
+        table,
+        images.train_labels[subset],
+        torch.from_numpy(datasets.standardise(images.test_images)).to(device, dtype),
+        images.test_labels,
+        images.classes,
+    )
+
+
+_CURVES: dict[str, Callable[[Record], list[float]]] = {
+    "loss": lambda record: record.loss,
+    "accuracy": lambda record: record.accuracy,
+    "gradient_norm": lambda record: record.gradient_norm,
+    "seconds": lambda record: record.seconds,
+}
+
+
+def training_dataset(
+    specs: Sequence[NetworkSpec], records: Sequence[Record], parameters: Sequence[int]
+) -> xr.Dataset:
+    """The training store of networks: contract 'training'.
+
+    Learning curves lie on the union of the networks' checks, NaN where a network had none.
+
+    Args:
+        specs: the networks.
+        records: of their training.
+        parameters: how many weights and biases each has.
+    """
+    steps = np.array(sorted({step for record in records for step in record.steps}), np.int64)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    for name in ("status", "steps_done", "fit_step"):
+        variables[name] = (("network",), np.array([getattr(record, name) for record in records]))
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "train_seconds"):
+        variables[name] = (("network",), np.array([getattr(r, name) for r in records], np.float64))
+    variables["parameters"] = (("network",), np.array(parameters, np.int64))
+    for name, curve in _CURVES.items():
+        values = np.full((len(specs), len(steps)), np.nan)
+        for k, record in enumerate(records):
+            values[k, np.searchsorted(steps, record.steps)] = curve(record)
+        variables[f"curve_{name}"] = (("network", "check"), values)
+    return xr.Dataset(
+        variables,
+        {"network": [spec.id for spec in specs], "step": ("check", steps)},
+    )

@@ -1,0 +1,147 @@
+"""Full-batch L-BFGS with strong-Wolfe line search: torch's own, on hand-written gradients."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sensitivity import networks
+from sensitivity.spec import NetworkSpec
+from sensitivity.training.labels import training_labels
+from sensitivity.training.passes import (
+    ForwardBackward,
+    Layout,
+    cross_entropy,
+    runs_of,
+    target_positions,
+)
+from sensitivity.training.schedule import Record, check_steps
+from sensitivity.training.trainer import Data, Finished, Member, State, finish
+
+_MOST_ITERATIONS = 20
+#: torch's default: a step call also ends after 5/4 evaluations an iteration
+_MOST_EVALUATIONS = _MOST_ITERATIONS * 5 // 4
+
+
+class LBFGSTrainer:
+    """Trains networks of one shape with L-BFGS, one at a time, each over one flat vector.
+
+    One step is one call of torch.optim.LBFGS(lr=1, max_iter=20, line_search_fn='strong_wolfe').step
+    (STUDY, 'Networks'); a network ends when a call stops by its own tolerances, or after
+    `spec.steps` calls. The interface is that of `trainer.StackTrainer`.
+    """
+
+    def __init__(
+        self, specs: Sequence[NetworkSpec], data: Data, *, route: str | None = None
+    ) -> None:
+        first = specs[0]
+        plain = data.train.plain
+        self.data = data
+        self.layout = Layout(data.train.inputs, first.depth, first.width, data.classes)
+        self.route = route or ("numpy" if plain.device.type == "cpu" else "torch")
+        self.waiting = deque(specs)
+        self.parameters = plain.new_zeros(1, self.layout.length)
+        self.gradients = plain.new_zeros(1, self.layout.length)
+        self.member: Member | None = None
+        self._start()
+
+    @property
+    def active(self) -> bool:
+        """Whether networks are left to train."""
+        return self.member is not None
+
+    @property
+    def steps(self) -> int:
+        """Steps made by the network that is being trained."""
+        return self.member.step if self.member else 0
+
+    def state(self) -> State:
+        """Nothing: a network that is interrupted starts again."""
+        return State([], [])
+
+    def _start(self) -> None:
+        """Begins with the next network."""
+        self.member = None
+        if not self.waiting:
+            return
+        spec = self.waiting.popleft()
+        labels = training_labels(spec, self.data.train_labels, self.data.classes)
+        self.member = Member(spec, labels, Record())
+        start = networks.initial([spec], self.data.train.inputs, self.data.classes)
+        self.parameters.copy_(self.layout.pack(start))
+        self._kept = self.parameters.clone()
+        plain = self.data.train.plain
+        self._passes = ForwardBackward(
+            self.layout, self.parameters, self.gradients, plain[None], runs_of([spec.unit]), self.route
+        )
+        self._labels = torch.from_numpy(labels)[None].to(plain.device)
+        targets = target_positions(labels[None], self.data.classes)
+        self._targets = torch.from_numpy(targets).to(plain.device)
+        vector = self.parameters[0]
+        vector.grad = self.gradients[0]
+        self._optimizer = torch.optim.LBFGS(
+            [vector], lr=1.0, max_iter=_MOST_ITERATIONS, line_search_fn="strong_wolfe"
+        )
+        self._vector = vector
+
+    def _loss(self) -> torch.Tensor:
+        """Mean cross-entropy on the full batch; fills in the gradients."""
+        with torch.no_grad():
+            self._passes.step(self._targets)
+            return cross_entropy(self._passes.logits, self._labels)[0].mean()
+
+    def advance(self, seconds: float = 1.0) -> list[Finished]:
+        """Steps with the network at hand for about so long; at least one step is made.
+
+        Returns:
+            The network, if it is done.
+        """
+        ends = time.perf_counter() + seconds
+        while self.member and self.member.record.status is None:
+            self._step(self.member)
+            if time.perf_counter() >= ends:
+                break
+        if not self.member or self.member.record.status is None:
+            return []
+        done = self.member
+        finish(self.layout, self._kept, [done], self.data, self.route)
+        row = self._kept[0].cpu()
+        self._start()
+        return [Finished(done.spec, row, done.record)]
+
+    def _step(self, member: Member) -> None:
+        began = time.perf_counter()
+        state = self._optimizer.state[self._vector]
+        before = state.get("n_iter", 0), state.get("func_evals", 0)
+        with np.errstate(all="ignore"):  # a diverging network is no error
+            self._optimizer.step(self._loss)
+            member.step += 1
+            exhausted = (
+                state["n_iter"] - before[0] < _MOST_ITERATIONS
+                and state["func_evals"] - before[1] < _MOST_EVALUATIONS
+            )
+            due = check_steps(member.spec.steps)[len(member.record.steps)] == member.step
+        if due or exhausted:
+            self._check(member, exhausted)
+        member.record.train_seconds += time.perf_counter() - began
+
+    def _check(self, member: Member, exhausted: bool) -> None:
+        # the line search may have left the gradient of another point
+        with torch.no_grad(), np.errstate(all="ignore"):
+            self._passes.step(self._targets)
+            losses, right = cross_entropy(self._passes.logits, self._labels)
+        loss, finite = float(losses.mean()), bool(self.parameters.isfinite().all())
+        if finite and math.isfinite(loss):
+            self._kept.copy_(self.parameters)
+        member.record.check(
+            member.spec,
+            member.step,
+            loss=loss,
+            accuracy=float(right.double().mean()),
+            gradient_norm=float(torch.linalg.vector_norm(self.gradients, dtype=torch.float64)),
+            finite=finite,
+            exhausted=exhausted,
+        )

@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from sensitivity import survey
+from sensitivity.assembly import assemble
+from sensitivity.config import load
+from sensitivity.design import design, table
+
+SAMPLES = 6
+
+
+@pytest.fixture
+def members():
+    return design(
+        load(
+            {
+                "study": "t",
+                "datasets": {"digits": {}},
+                "survey": [{"search": "grid", "axes": {"depth": [1, 2], "seed": [0, 1]}}],
+                "factors": {"labels": {"axes": {"depth": [1]}}},
+            }
+        )
+    )
+
+
+def made(contract, networks, rng, **sizes):
+    """A valid Dataset of a contract with random values."""
+    sizes = {"network": len(networks), **sizes}
+    described = survey.CONTRACTS[contract]
+
+    def values(variable):
+        shape = [sizes[dim] for dim in variable.dims]
+        match variable.kind:
+            case "float":
+                return rng.random(shape)
+            case "int":
+                return rng.integers(1, 9, shape)
+            case "bool":
+                return rng.random(shape) < 0.5
+        return np.full(shape, "fitted", object)
+
+    dataset = xr.Dataset(
+        {name: (v.dims, values(v)) for name, v in described.variables.items()},
+        coords={name: (v.dims, values(v)) for name, v in described.coordinates.items()},
+    ).assign_coords(network=np.array(networks, dtype=object))
+    if "sample" in sizes:
+        dataset = dataset.assign_coords(sample=np.arange(sizes["sample"]))
+    return dataset
+
+
+@pytest.fixture
+def stores(tmp_path, members):
+    """Two cohorts: one with three networks, one with the others and one that left the design."""
+    rng = np.random.default_rng(0)
+    names = list(members)
+    found = {"training": [], "jacobian": [], "transitions": []}
+    for cohort, networks, steps in [
+        ("digits-a", names[:3], [1, 10]),
+        ("digits-b", [*names[3:], "gone"], [1, 5, 10]),
+    ]:
+        folder = tmp_path / "cohorts" / cohort
+        training = made("training", networks, rng, check=len(steps)).assign_coords(
+            step=("check", steps)
+        )
+        training["status"][0] = "not fitted"
+        jacobian = made("jacobian", networks[1:], rng, sample=SAMPLES)
+        transitions = made("transitions", networks[1:], rng, sample=SAMPLES).isel(sample=[1, 4])
+        for name, dataset in [
+            ("training", training),
+            ("jacobian", jacobian),
+            ("transitions", transitions),
+        ]:
+            path = folder / f"{name}.zarr"
+            survey.write(dataset, path, name)
+            found[name].append(path)
+    (tmp_path / "design.csv").write_text(table(members))
+    return tmp_path, found
+
+
+def read(path):
+    return survey.read(path, "survey").load()
+
+
+def test_every_network_of_the_design_is_there_with_what_was_measured(stores, members):
+    folder, found = stores
+    output = folder / "digits.zarr"
+    assemble(
+        folder / "design.csv",
+        "digits",
+        **found,
+        ellipses=[],
+        slices=[],
+        output=output,
+        attributes={},
+    )
+    whole = read(output)
+    assert whole["network"].values.tolist() == list(members)
+    assert whole["cohort"].values.tolist() == ["digits-a"] * 3 + ["digits-b"] * (len(members) - 3)
+    np.testing.assert_array_equal(whole["depth"], [m.spec.depth for m in members.values()])
+    assert whole["labels"].values.tolist() == [m.spec.labels for m in members.values()]
+    np.testing.assert_array_equal(whole["in_survey"], [m.in_survey for m in members.values()])
+    assert whole["side_labels"].values.tolist() == [
+        m.pairs.get("labels", ("", ""))[1] for m in members.values()
+    ]
+    np.testing.assert_allclose(whole["gap"], whole["train_accuracy"] - whole["test_accuracy"])
+    first = survey.read(found["jacobian"][0], "jacobian")
+    np.testing.assert_array_equal(
+        whole["jacobian_norm"].sel(network=first["network"].values), first["jacobian_norm"]
+    )
+    np.testing.assert_allclose(
+        whole["sensitivity"].sel(network=first["network"].values),
+        first["jacobian_norm"].mean("sample"),
+    )
+    # a network that is not fitted was not measured
+    lost = whole.isel(network=0)
+    assert lost["status"] == "not fitted"
+    assert np.isnan(lost["jacobian_norm"]).all()
+    assert np.isnan(lost["sensitivity"])
+    assert lost["jacobian_zero"] == -1
+    # transitions at the chosen points alone
+    measured = np.isfinite(whole["transitions"].isel(network=1))
+    np.testing.assert_array_equal(np.flatnonzero(measured), [1, 4])
+
+
+def test_curves_of_different_lengths_share_their_steps(stores):
+    folder, found = stores
+    output = folder / "digits.zarr"
+    assemble(
+        folder / "design.csv",
+        "digits",
+        **found,
+        ellipses=[],
+        slices=[],
+        output=output,
+        attributes={},
+    )
+    curves = survey.read(output, "curves", group="training").load()
+    assert curves["step"].values.tolist() == [1, 5, 10]
+    assert np.isnan(curves["loss"].isel(network=0)).values.tolist() == [False, True, False]
+    assert np.isfinite(curves["loss"].isel(network=-1)).all()
+
+
+def test_a_network_that_no_cohort_trained_is_told(stores, members):
+    folder, found = stores
+    only = {name: paths[:1] for name, paths in found.items()}
+    with pytest.raises(
+        survey.ContractError, match=r"networks of .*design\.csv are in no training store"
+    ):
+        assemble(
+            folder / "design.csv",
+            "digits",
+            **only,
+            ellipses=[],
+            slices=[],
+            output=folder / "x.zarr",
+            attributes={},
+        )
+
+
+def test_nothing_fitted_is_a_survey_too(stores):
+    folder, found = stores
+    for name in ("jacobian", "transitions"):
+        for path in found[name]:
+            survey.write(survey.read(path, name).load().isel(network=[]), path, name)
+    output = folder / "digits.zarr"
+    assemble(
+        folder / "design.csv",
+        "digits",
+        **found,
+        ellipses=[],
+        slices=[],
+        output=output,
+        attributes={},
+    )
+    whole = read(output)
+    assert np.isnan(whole["sensitivity"]).all()
+    assert whole.sizes["sample"] == SAMPLES

@@ -1,0 +1,196 @@
+import mpmath
+import numpy as np
+import pytest
+import torch
+from measure_helpers import digits, fitted, untrained
+from torch import nn
+
+from sensitivity.measures import jacobian, jacobian_norm
+from sensitivity.networks import from_sequential
+from sensitivity.spec import UNITS
+
+
+def points(count=40, start=300):
+    return torch.from_numpy(digits()[0][start : start + count]).double()
+
+
+def autograd_norms(stack, network, x, output):
+    """vmap(jacrev) in float64: norms (point), and the largest probability (point)."""
+    model = stack.to(torch.float64).sequential(network)
+
+    def function(point):
+        z = model(point)
+        return torch.softmax(z, -1) if output == "softmax" else z
+
+    rows = torch.func.vmap(torch.func.jacrev(function))(x)
+    confidence = torch.softmax(model(x), -1).amax(1)
+    return rows.flatten(1).norm(dim=1).detach(), confidence.detach()
+
+
+def in_50_digits(stack, network, point, output="softmax"):
+    """The norm by the textbook formula (diag f - f f^T) A in 50 digits, and log10 of it."""
+    with mpmath.workdps(50):
+        h = mpmath.matrix([[mpmath.mpf(float(v)) for v in point]])
+        A = mpmath.eye(len(point))
+        for l in range(stack.depth + 1):
+            w = mpmath.matrix(stack.weights[l][network].double().tolist())
+            h = h * w + mpmath.matrix([stack.biases[l][network].double().tolist()])
+            A = w.T * A
+            if l < stack.depth:
+                shift, low, high = (float(v[network, l]) for v in (stack.shift, stack.low, stack.high))
+                for i in range(h.cols):
+                    value = h[0, i] + shift
+                    h[0, i] = min(max(value, low), high)
+                    if not low < value < high:
+                        for j in range(A.cols):
+                            A[i, j] = 0
+        if output == "softmax":
+            exps = [mpmath.exp(v) for v in h]
+            f = [e / sum(exps) for e in exps]
+            mean = [mpmath.fsum(f[i] * A[i, j] for i in range(A.rows)) for j in range(A.cols)]
+            A = mpmath.matrix(
+                [[f[i] * (A[i, j] - mean[j]) for j in range(A.cols)] for i in range(A.rows)]
+            )
+        norm = mpmath.sqrt(mpmath.fsum(v**2 for v in A))
+        return float(norm), float(mpmath.log10(norm))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("output", ["logits", "softmax"])
+def test_equals_autograd_in_float64(unit, trained, output):
+    stack = (fitted(unit) if trained else untrained(units=[unit])).to(torch.float64)
+    x = points()
+    expected, confidence = autograd_norms(stack, 0, x, output)
+    found = jacobian_norm(stack, x, output)[0]
+    usable = torch.ones(len(x), dtype=torch.bool) if output == "logits" else 1 - confidence > 1e-4
+    assert usable.any()
+    torch.testing.assert_close(found[usable], expected[usable], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("width", [10, 100])
+def test_both_routes_through_the_first_layer(width):
+    # 100 units: the plain product with W_1 (64, 100); 10 units: its triangular factor
+    stack = untrained(width=width, depth=2, units=["relu", "hardtanh"])
+    x = points(400)
+    blocks = jacobian._Network(stack, 0, 4000).blocks
+    assert sum(block.shape[1] for _, block in blocks) == min(width, 64)
+    for k in range(2):
+        for output in ("logits", "softmax"):
+            expected, _ = autograd_norms(stack, k, x[:50], output)
+            found = jacobian_norm(stack, x, output)[k, :50]
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+def saturated(unit="relu", gain=8.0, scale=3.0):
+    """A fitted network of large initial weights whose logits are scaled up: 1 - max f is tiny."""
+    stack = fitted(unit, gain=gain, width=16).to(torch.float64)
+    stack.weights[-1] = stack.weights[-1] * scale
+    return stack
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.05, 0.003])
+def test_saturated_points_against_50_digits(scale):
+    stack = saturated(scale=scale)
+    x = points(8)
+    result = jacobian.measure_points(stack, x)
+    gaps = torch.logsumexp(result.logits[0].sort(descending=True)[0][:, 1:], -1) - result.logits[0].amax(1)
+    if scale == 1.0:
+        assert gaps.min() < -60, "none of the points is saturated"
+    for k in range(len(x)):
+        norm, log = in_50_digits(stack, 0, x[k].tolist())
+        assert result.norm("softmax")[0, k].item() == pytest.approx(norm, rel=1e-9)
+        assert result.log10_norm["softmax"][0, k].item() == pytest.approx(log, abs=1e-9)
+        norm, log = in_50_digits(stack, 0, x[k].tolist(), "logits")
+        assert result.norm("logits")[0, k].item() == pytest.approx(norm, rel=1e-9)
+
+
+def test_the_logarithm_outlives_the_norm():
+    stack = saturated(scale=1000.0)
+    x = points(8)
+    log = jacobian_norm(stack, x, log10=True)[0]
+    assert log.isfinite().all()
+    assert log.min() < -400, "not small enough to underflow"
+    assert (jacobian_norm(stack, x)[0][log < -330] == 0).all()
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_float32_networks_against_float64(unit):
+    stack = fitted(unit)
+    x = points(200)
+    exact = stack.to(torch.float64)
+    for output in ("softmax", "logits"):
+        found, expected = jacobian_norm(stack, x, output), jacobian_norm(exact, x, output)
+        assert found.dtype == torch.float64
+        error = ((found - expected).abs() / expected)[0]
+        assert error.median() < 1e-6
+        assert error.quantile(0.99) < 1e-5
+
+
+def test_deep_float32_networks_of_gain_8_and_half_neither_overflow_nor_underflow():
+    x = points(50)
+    for gain in (8.0, 0.5, 1000.0, 1e-3):
+        stack = untrained(depth=15, gain=gain, precision="float32", width=64, bias=0.0)
+        found = jacobian_norm(stack, x, "logits", log10=True)
+        expected = jacobian_norm(stack.to(torch.float64), x, "logits", log10=True)
+        assert found.isfinite().all()
+        assert (found - expected).abs().max() < 1e-5
+
+
+def test_zero_exactly_where_the_logit_jacobian_is():
+    # HardSigmoid is flat below -1/2 and above 1/2: large weights saturate whole layers at some points
+    stack = untrained(units=["hardsigmoid"], width=4, depth=2, gain=10.0, bias=2.0)
+    x = points(300)
+    logits, _ = autograd_norms(stack, 0, x, "logits")
+    result = jacobian.measure_points(stack, x)
+    zero = logits == 0
+    assert 0 < zero.sum() < len(x)
+    for output in jacobian.OUTPUTS:
+        assert torch.equal(result.log10_norm[output][0] == -torch.inf, zero)
+        assert torch.equal(result.norm(output)[0] == 0, zero)
+
+
+def test_one_pass_gives_what_single_ones_give_and_the_logits():
+    stack = fitted("relu6")
+    x = points(30)
+    both = jacobian.measure_points(stack, x)
+    torch.testing.assert_close(both.logits, stack.to(torch.float64).logits(x))
+    for output in jacobian.OUTPUTS:
+        torch.testing.assert_close(both.norm(output), jacobian_norm(stack, x, output), rtol=1e-5, atol=0)
+
+
+def test_chunks_and_company_change_nothing_but_rounding(monkeypatch):
+    stack = untrained(units=sorted(UNITS), precision="float64")
+    x = points(100)
+    whole = jacobian_norm(stack, x)
+    assert torch.equal(jacobian_norm(stack.select([2]), x)[0], whole[2])
+    monkeypatch.setattr(jacobian, "CHUNK_BYTES", 1)
+    torch.testing.assert_close(jacobian_norm(stack, x), whole, rtol=1e-12, atol=0)
+
+
+def test_small_shapes():
+    linear = from_sequential(nn.Sequential(nn.Linear(64, 3)).double())
+    x = points(5)
+    expected = linear.weights[0].norm().expand(1, 5)
+    torch.testing.assert_close(jacobian_norm(linear, x, "logits"), expected)
+    torch.testing.assert_close(jacobian_norm(linear, x)[0], autograd_norms(linear, 0, x, "softmax")[0])
+    single = from_sequential(nn.Sequential(nn.Linear(64, 7), nn.ReLU(), nn.Linear(7, 1)).double())
+    assert (jacobian_norm(single, x) == 0).all(), "the softmax of one class is constant"
+    torch.testing.assert_close(
+        jacobian_norm(single, x, "logits")[0], autograd_norms(single, 0, x, "logits")[0]
+    )
+    assert jacobian_norm(single, x[:0]).shape == (1, 0)
+
+
+def test_errors_say_what_is_wrong():
+    stack = untrained()
+    with pytest.raises(ValueError, match=r"expected shape \(point, 64\), found \(2, 8, 8\)"):
+        jacobian_norm(stack, torch.zeros(2, 8, 8))
+    with pytest.raises(ValueError, match="expected one of softmax, logits, found 'margin'"):
+        jacobian_norm(stack, points(1), "margin")
+
+
+def test_float32_points_are_taken_as_they_are():
+    stack = fitted()
+    x = points(3)
+    assert np.array_equal(jacobian_norm(stack, x), jacobian_norm(stack, x.float()))

@@ -1,0 +1,54 @@
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from sensitivity.figures import FIGURES
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
+
+
+def test_the_workflow_makes_every_figure():
+    text = (REPOSITORY / "workflow/rules/common.smk").read_text()
+    named = ast.literal_eval(re.search(r"^FIGURES = (\(.*?\))$", text, re.M).group(1))
+    assert named == tuple(FIGURES)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_only_a_guard_says_snakemake(script):
+    tree = ast.parse(script.read_text())
+    guarded = next((node for node in tree.body if isinstance(node, ast.If)), None)
+    outside = [node for node in tree.body if node is not guarded]
+    names = {n.id for node in outside for n in ast.walk(node) if isinstance(n, ast.Name)}
+    if script.name != "job.py":
+        assert guarded is not None
+        assert "snakemake" not in names
+
+
+def test_the_library_does_not_know_the_workflow_engine():
+    for path in (REPOSITORY / "src").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        imported = {
+            name.split(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [a.name for a in node.names]
+            )
+        }
+        assert "snakemake" not in imported, path
+
+
+def test_a_rule_has_a_script_of_its_name():
+    for path in (REPOSITORY / "workflow/rules").glob("*.smk"):
+        text = path.read_text()
+        for rule, script in zip(
+            re.findall(r"^rule (\w+):", text, re.M),
+            re.findall(r'"\.\./scripts/(\w+)\.py"', text),
+            strict=True,
+        ):
+            assert rule == script

@@ -1,0 +1,22 @@
+"""The report, one HTML file."""
+
+from pathlib import Path
+
+from job import job
+
+from sensitivity.report import build
+
+if __name__ == "__main__":
+    with job(snakemake):
+        output = Path(snakemake.output[0])
+        build(
+            study=snakemake.wildcards.study,
+            config_text=snakemake.params.configuration,
+            claims=Path(snakemake.input.claims),
+            figures={
+                Path(path).stem: Path(path).with_suffix("") for path in snakemake.input.figures
+            },
+            surveys={Path(store).stem: Path(store) for store in snakemake.input.surveys},
+            timings=output.parent / "timings",
+            output=output,
+        )
