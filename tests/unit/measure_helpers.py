@@ -30,7 +30,9 @@ def spec(**changes):
 
 def untrained(inputs=64, classes=10, *, units=("relu",), bias=0.1, precision="float64", **changes):
     """A stack of one network a unit, with random biases, so that nothing is symmetric."""
-    specs = [spec(unit=unit, seed=k, precision=precision, **changes) for k, unit in enumerate(units)]
+    specs = [
+        spec(unit=unit, seed=k, precision=precision, **changes) for k, unit in enumerate(units)
+    ]
     stack = initial(specs, inputs, classes)
     rng = np.random.default_rng(1)
     for b in stack.biases:

@@ -27,31 +27,29 @@ def autograd_norms(stack, network, x, output):
     return rows.flatten(1).norm(dim=1).detach(), confidence.detach()
 
 
-def in_50_digits(stack, network, point, output="softmax"):
-    """The norm by the textbook formula (diag f - f f^T) A in 50 digits, and log10 of it."""
-    with mpmath.workdps(50):
-        h = mpmath.matrix([[mpmath.mpf(float(v)) for v in point]])
-        A = mpmath.eye(len(point))
+def in_many_digits(stack, network, point, output):
+    """Norm and log10 of it by the textbook formula (diag f - f f^T) A, in 500 digits.
+
+    The digits must outnumber those by which 1 - max f falls short of 1.
+    """
+    with mpmath.workdps(500):
+        exact = np.vectorize(mpmath.mpf, otypes=[object])
+        h, A = exact(point.numpy()), None
         for l in range(stack.depth + 1):
-            w = mpmath.matrix(stack.weights[l][network].double().tolist())
-            h = h * w + mpmath.matrix([stack.biases[l][network].double().tolist()])
-            A = w.T * A
+            w = exact(stack.weights[l][network].double().numpy())
+            h = h @ w + exact(stack.biases[l][network].double().numpy())
+            A = w.T if A is None else w.T @ A
             if l < stack.depth:
-                shift, low, high = (float(v[network, l]) for v in (stack.shift, stack.low, stack.high))
-                for i in range(h.cols):
-                    value = h[0, i] + shift
-                    h[0, i] = min(max(value, low), high)
-                    if not low < value < high:
-                        for j in range(A.cols):
-                            A[i, j] = 0
+                shift, low, high = (
+                    float(v[network, l]) for v in (stack.shift, stack.low, stack.high)
+                )
+                A = A * np.array([[int(low < z + shift < high)] for z in h])
+                h = np.array([min(max(z + shift, low), high) for z in h])
         if output == "softmax":
-            exps = [mpmath.exp(v) for v in h]
-            f = [e / sum(exps) for e in exps]
-            mean = [mpmath.fsum(f[i] * A[i, j] for i in range(A.rows)) for j in range(A.cols)]
-            A = mpmath.matrix(
-                [[f[i] * (A[i, j] - mean[j]) for j in range(A.cols)] for i in range(A.rows)]
-            )
-        norm = mpmath.sqrt(mpmath.fsum(v**2 for v in A))
+            f = np.array([mpmath.exp(z) for z in h])
+            f = f / f.sum()
+            A = f[:, None] * (A - f @ A)
+        norm = mpmath.sqrt((A * A).sum())
         return float(norm), float(mpmath.log10(norm))
 
 
@@ -84,25 +82,24 @@ def test_both_routes_through_the_first_layer(width):
 
 def saturated(unit="relu", gain=8.0, scale=3.0):
     """A fitted network of large initial weights whose logits are scaled up: 1 - max f is tiny."""
-    stack = fitted(unit, gain=gain, width=16).to(torch.float64)
+    stack = fitted(unit, gain=gain, width=24, depth=2).to(torch.float64)
     stack.weights[-1] = stack.weights[-1] * scale
     return stack
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.05, 0.003])
-def test_saturated_points_against_50_digits(scale):
-    stack = saturated(scale=scale)
-    x = points(8)
+def test_saturated_points_against_many_digits():
+    stack = saturated()
+    x = points(6)
     result = jacobian.measure_points(stack, x)
-    gaps = torch.logsumexp(result.logits[0].sort(descending=True)[0][:, 1:], -1) - result.logits[0].amax(1)
-    if scale == 1.0:
-        assert gaps.min() < -60, "none of the points is saturated"
-    for k in range(len(x)):
-        norm, log = in_50_digits(stack, 0, x[k].tolist())
-        assert result.norm("softmax")[0, k].item() == pytest.approx(norm, rel=1e-9)
-        assert result.log10_norm["softmax"][0, k].item() == pytest.approx(log, abs=1e-9)
-        norm, log = in_50_digits(stack, 0, x[k].tolist(), "logits")
-        assert result.norm("logits")[0, k].item() == pytest.approx(norm, rel=1e-9)
+    best = result.logits[0].sort(descending=True).values
+    rest = (torch.logsumexp(best[:, 1:], 1) - best[:, 0]) / np.log(10)  # log10 of 1 - max f
+    assert rest.min() < -50
+    assert rest.max() > -20
+    for output in jacobian.OUTPUTS:
+        for k in range(len(x)):
+            norm, log = in_many_digits(stack, 0, x[k], output)
+            assert result.norm(output)[0, k].item() == pytest.approx(norm, rel=1e-9)
+            assert result.log10_norm[output][0, k].item() == pytest.approx(log, abs=1e-9)
 
 
 def test_the_logarithm_outlives_the_norm():
@@ -122,7 +119,9 @@ def test_float32_networks_against_float64(unit):
     for output in ("softmax", "logits"):
         found, expected = jacobian_norm(stack, x, output), jacobian_norm(exact, x, output)
         assert found.dtype == torch.float64
-        error = ((found - expected).abs() / expected)[0]
+        flat = expected == 0  # a whole layer of HardSigmoid units is saturated
+        assert torch.equal(found == 0, flat)
+        error = ((found - expected).abs() / expected)[~flat]
         assert error.median() < 1e-6
         assert error.quantile(0.99) < 1e-5
 
@@ -156,7 +155,9 @@ def test_one_pass_gives_what_single_ones_give_and_the_logits():
     both = jacobian.measure_points(stack, x)
     torch.testing.assert_close(both.logits, stack.to(torch.float64).logits(x))
     for output in jacobian.OUTPUTS:
-        torch.testing.assert_close(both.norm(output), jacobian_norm(stack, x, output), rtol=1e-5, atol=0)
+        torch.testing.assert_close(
+            both.norm(output), jacobian_norm(stack, x, output), rtol=1e-5, atol=0
+        )
 
 
 def test_chunks_and_company_change_nothing_but_rounding(monkeypatch):
@@ -173,7 +174,9 @@ def test_small_shapes():
     x = points(5)
     expected = linear.weights[0].norm().expand(1, 5)
     torch.testing.assert_close(jacobian_norm(linear, x, "logits"), expected)
-    torch.testing.assert_close(jacobian_norm(linear, x)[0], autograd_norms(linear, 0, x, "softmax")[0])
+    torch.testing.assert_close(
+        jacobian_norm(linear, x)[0], autograd_norms(linear, 0, x, "softmax")[0]
+    )
     single = from_sequential(nn.Sequential(nn.Linear(64, 7), nn.ReLU(), nn.Linear(7, 1)).double())
     assert (jacobian_norm(single, x) == 0).all(), "the softmax of one class is constant"
     torch.testing.assert_close(

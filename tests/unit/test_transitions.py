@@ -63,7 +63,12 @@ def test_one_layer_by_hand():
         layer.bias.copy_(torch.tensor([-1.0, 0.0, -1.0]))
     stack = from_sequential(nn.Sequential(layer, nn.ReLU(), nn.Linear(3, 2)))
     found = crossings(stack, 0, square)
-    assert sorted(zip(found.unit, found.position, strict=True)) == [(0, 0.5), (0, 2.5), (2, 0.5), (2, 3.5)]
+    assert sorted(zip(found.unit, found.position, strict=True)) == [
+        (0, 0.5),
+        (0, 2.5),
+        (2, 0.5),
+        (2, 3.5),
+    ]
     assert int(transitions(stack, square)) == 4
     assert int(transitions(stack, square, closed=False)) == 3
 
@@ -91,7 +96,9 @@ def test_linear_network_has_none():
     linear = ClampUnit(0.0, -np.inf, np.inf)
     stack = from_sequential(nn.Sequential(nn.Linear(64, 20), linear, nn.Linear(20, 10)))
     assert transitions(stack, polygons(5)).tolist() == [[0] * 5]
-    assert transitions(from_sequential(nn.Sequential(nn.Linear(64, 10))), polygons(2)).tolist() == [[0, 0]]
+    assert transitions(from_sequential(nn.Sequential(nn.Linear(64, 10))), polygons(2)).tolist() == [
+        [0, 0]
+    ]
 
 
 def quantised(seed, units=("relu",), depth=3, width=16):
@@ -124,7 +131,9 @@ def rational_count(stack, path):
         cut = [z[0]]
         for start, end in zip(z, z[1:], strict=False):
             where = sorted({u / (u - v) for u, v in zip(start, end, strict=True) if u * v < 0})
-            cut += [[u + t * (v - u) for u, v in zip(start, end, strict=True)] for t in where] + [end]
+            cut += [[u + t * (v - u) for u, v in zip(start, end, strict=True)] for t in where] + [
+                end
+            ]
         points = [[max(u, Fraction(0)) for u in row] for row in cut]
     return total
 

@@ -75,7 +75,7 @@ rule ellipses:
     params:
         code=code("ellipses.py"),
         networks=lambda wildcards: sorted(WITH_ELLIPSES[wildcards.cohort]),
-        count=STUDY.measures.ellipses.count,
+        per_kind=STUDY.measures.ellipses.count,
         angles=STUDY.measures.ellipses.angles,
         seed=STUDY.measures.ellipses.seed,
     script:

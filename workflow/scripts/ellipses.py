@@ -12,7 +12,7 @@ if __name__ == "__main__":
             snakemake.input.dataset,
             snakemake.output[0],
             networks=snakemake.params.networks,
-            count=snakemake.params.count,
+            count=snakemake.params.per_kind,
             angles=snakemake.params.angles,
             seed=snakemake.params.seed,
         )

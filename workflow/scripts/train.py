@@ -1,7 +1,7 @@
 """Trains the networks of one cohort."""
 
 from job import job, limit_threads
-from sensitivity.training.cohort import TrainingSettings, train_cohort
+from sensitivity.training.cohort import Settings, train_cohort
 
 from sensitivity.cohorts import cohort_specs, read_plan
 
@@ -14,5 +14,10 @@ if __name__ == "__main__":
             snakemake.input.dataset,
             snakemake.output.weights,
             snakemake.output.curves,
-            TrainingSettings(**snakemake.config.get("execution", {})),
+            Settings(
+                # how a job is carried out is no param: a change runs nothing again
+                checkpoint_seconds=snakemake.config.get("execution", {}).get(
+                    "checkpoint_seconds", Settings.checkpoint_seconds
+                )
+            ),
         )

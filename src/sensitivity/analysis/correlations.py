@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 import xarray as xr
+from scipy import stats
 from statsmodels.stats.diagnostic import het_breuschpagan
 
 from sensitivity.analysis import resampled
@@ -174,12 +175,14 @@ def _regression(question: Question, table: pd.DataFrame, settings: Settings) -> 
             resamples=WILD_FACTOR * settings.bootstrap,
             alpha=settings.alpha,
         )
-    variance = het_breuschpagan(plain.resid, model.exog)[0] / len(gap)
+    uneven = het_breuschpagan(plain.resid, model.exog)[0] / len(gap)
+    bent = sm.OLS(gap, np.column_stack([x, (x - x.mean()) ** 2, design])).fit()
     return _noted(
         result,
-        f"{levels} architectures; R2 {plain.rsquared:.2f}; residuals: skewness "
-        f"{float(pd.Series(plain.resid).skew()):.2g}, {variance:.0%} of their squares' variance goes "
-        "with the regressors (uneven variance, which clustered errors allow for)",
+        f"{levels} architectures; R2 {plain.rsquared:.2f}, with the square of the sensitivity's "
+        f"logarithm {bent.rsquared:.2f}; residuals: skewness {float(stats.skew(plain.resid)):.2g}, "
+        f"the regressors explain {uneven:.0%} of the variance of their squares (uneven variance, "
+        "for which the errors allow)",
     )
 
 

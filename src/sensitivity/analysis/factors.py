@@ -49,7 +49,7 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     table = table[table[f"pair_{factor}"] != ""]
     worse, better = FACTOR_SIDES[factor]
     side = f"side_{factor}"
-    counts = table.groupby(f"pair_{factor}")[side].agg(lambda sides: sorted(sides))
+    counts = table.groupby(f"pair_{factor}")[side].agg(sorted)
     for pair, sides in counts.items():
         if sides != sorted((worse, better)):
             raise ValueError(

@@ -1,15 +1,26 @@
 """C5: what the Jacobian norm says about loss and correctness at single test points."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import statsmodels.api as sm
 import xarray as xr
+from scipy import stats
 from statsmodels.genmod.cov_struct import Independence
+from statsmodels.tools.sm_exceptions import ModelWarning
 
 from sensitivity.analysis import resampled
-from sensitivity.analysis.bootstrap import DoesNotApply, Result, resample_counts, summarise
+from sensitivity.analysis.bootstrap import (
+    UNDEFINED,
+    DoesNotApply,
+    Result,
+    resample_counts,
+    summarise,
+)
 from sensitivity.analysis.survey_table import LeftOut, survey_members
 from sensitivity.analysis.verdicts import Question, Row, Settings, answer
 from sensitivity.seeds import generator, share
@@ -19,7 +30,7 @@ from sensitivity.seeds import generator, share
 GEE_POINTS = 500
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Points:
     """A network's test points at which J is not 0."""
 
@@ -77,29 +88,20 @@ def point_rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[Row
     rng = generator(settings.seed, f"bootstrap C5 points {dataset}")
     counts = resample_counts(rng, samples, settings.bootstrap)
     rows = []
-    for quantity, effect, null, scale, check, estimate, resample in _STATISTICS:
+    for statistic in _STATISTICS:
         question = Question(
             claim="C5",
             dataset=dataset,
-            quantity=quantity,
+            quantity=statistic.quantity,
             test="per network; bootstrap over networks and over points",
-            effect=effect,
+            effect=statistic.effect,
             claimed=1,
-            null=null,
+            null=statistic.null,
         )
-        used, reasons = _usable(all_points, check, left_out)
-        reasons_text = f"{reasons}; {dropped} of {samples * len(names)} points with J = 0"
-
-        def compute(
-            question: Question = question,
-            used: list[Points] = used,
-            scale: str = scale,
-            estimate: Callable[[Points], float] = estimate,
-            resample: Callable[[Points, np.ndarray, float], np.ndarray] = resample,
-        ) -> Result:
-            return _over_networks(question, used, counts, scale, estimate, resample, settings)
-
-        rows.append(answer(question, len(used), reasons_text, settings.minimum_networks, compute))
+        used, reasons = _usable(all_points, statistic.fault, left_out)
+        text = f"{reasons}; {dropped} of {samples * len(names)} points with J = 0"
+        compute = partial(_over_networks, question, statistic, used, counts, settings)
+        rows.append(answer(question, len(used), text, settings.minimum_networks, compute))
     rows.append(_gee_row(all_points, left_out, dataset, samples, settings))
     return rows
 
@@ -145,6 +147,10 @@ def _overlapping(network_points: Points) -> str:
     right, misclassified = norm[~wrong], norm[wrong]
     if right.max() <= misclassified.min() or misclassified.max() <= right.min():
         return "whose norm separates right from wrong"
+    try:
+        logistic_fit(network_points)
+    except DoesNotApply:
+        return "whose logistic regression has no fit"
     return ""
 
 
@@ -156,46 +162,96 @@ def _auc(p: Points) -> float:
     return float(resampled.auc(p.log10_norm, p.wrong, np.ones((len(p.loss), 1)))[0])
 
 
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    """Makes a fit that statsmodels warns of (separation, no convergence) a `DoesNotApply`.
+
+    Where a fit goes far astray its exp overflows to inf, whose logistic is 0 as it should be.
+    """
+    with warnings.catch_warnings(), np.errstate(over="ignore"):
+        warnings.simplefilter("error", ModelWarning)
+        try:
+            yield
+        except (ModelWarning, np.linalg.LinAlgError) as fault:
+            raise DoesNotApply(f"statsmodels cannot fit it: {fault}") from fault
+
+
 def logistic_fit(p: Points) -> tuple[float, float]:
-    """Constant and slope of misclassification on log10 norm (log-odds, log-odds per decade)."""
+    """Constant and slope of misclassification on log10 norm (log-odds, log-odds per decade).
+
+    Raises:
+        DoesNotApply: statsmodels finds no fit.
+    """
     # moved to the mean: Newton's method starts at 0 and converges better
     centre = p.log10_norm.mean()
-    model = sm.Logit(p.wrong.astype(float), sm.add_constant(p.log10_norm - centre))
-    fit = model.fit(disp=0, maxiter=100, warn_convergence=False)
-    if not fit.mle_retvals["converged"]:
-        raise DoesNotApply(f"the logistic regression of network {p.network} does not converge")
+    with _fitting():
+        fit = sm.Logit(p.wrong.astype(float), sm.add_constant(p.log10_norm - centre)).fit(
+            disp=0, maxiter=100
+        )
     constant, slope = fit.params
     return float(constant - slope * centre), float(slope)
 
 
+def _bends(p: Points) -> bool:
+    """Whether a square of log10 norm in the logistic regression is significant (|z| > 1.96)."""
+    moved = (p.log10_norm - p.log10_norm.mean()) / p.log10_norm.std()
+    design = np.column_stack([np.ones(len(moved)), moved, moved**2])
+    try:
+        with _fitting():
+            fit = sm.Logit(p.wrong.astype(float), design).fit(disp=0, maxiter=100)
+    except DoesNotApply:
+        return False
+    return bool(abs(fit.tvalues[2]) > 1.96)
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistic:
+    """What is computed for each network and averaged over them."""
+
+    quantity: str
+    effect: str
+    null: float
+    #: a key of `bootstrap.SCALES`
+    scale: str
+    #: why it does not apply to a network, or ''
+    fault: Callable[[Points], str]
+    estimate: Callable[[Points], float]
+    #: of each resample of the network's points (resample,)
+    resample: Callable[[Points, np.ndarray], np.ndarray]
+    #: what is said of the assumptions, from all networks
+    check: Callable[[list[Points]], str] = lambda _: ""
+
+
 _STATISTICS = (
-    (
+    Statistic(
         "loss and log10 Jacobian norm at a point",
         "mean Spearman's rho",
         0.0,
         "correlation",
         _varies,
         _spearman,
-        lambda p, counts, _: resampled.rank_correlation(p.log10_norm, p.loss, counts),
+        lambda p, counts: resampled.rank_correlation(p.log10_norm, p.loss, counts),
     ),
-    (
+    Statistic(
         "misclassification by Jacobian norm at a point",
         "mean ROC AUC",
         0.5,
         "probability",
         _two_classes,
         _auc,
-        lambda p, counts, _: resampled.auc(p.log10_norm, p.wrong, counts),
+        lambda p, counts: resampled.auc(p.log10_norm, p.wrong, counts),
     ),
-    (
+    Statistic(
         "misclassification on log10 Jacobian norm at a point",
         "mean logistic slope per decade",
         0.0,
         "identity",
         _overlapping,
         lambda p: logistic_fit(p)[1],
-        lambda p, counts, _: resampled.logistic_slope(
-            p.log10_norm, p.wrong, counts, logistic_fit(p)
+        lambda p, counts: resampled.logistic_slope(p.log10_norm, p.wrong, counts, logistic_fit(p)),
+        lambda used: (
+            f"log-odds bend (square of log10 norm, |z| > 1.96) in "
+            f"{sum(map(_bends, used))} of {len(used)} networks"
         ),
     ),
 )
@@ -203,11 +259,9 @@ _STATISTICS = (
 
 def _over_networks(
     question: Question,
+    statistic: Statistic,
     used: list[Points],
     counts: np.ndarray,
-    scale: str,
-    estimate: Callable[[Points], float],
-    resample: Callable[[Points, np.ndarray, float], np.ndarray],
     settings: Settings,
 ) -> Result:
     """Mean over networks, with the bootstrap that draws networks and, for all of them, points.
@@ -215,16 +269,20 @@ def _over_networks(
     Drawing both counts the variance of single points twice (Owen 2007), so the interval is rather
     too wide than too narrow.
     """
-    values = np.array([estimate(p) for p in used])
+    values = np.array([statistic.estimate(p) for p in used])
     resamples = counts.shape[1]
     rng = generator(settings.seed, f"bootstrap {question.purpose} networks")
     drawn = resample_counts(rng, len(used), resamples).astype(float)
     total, weight = np.zeros(resamples), np.zeros(resamples)
+    undefined = 0
     for row, p in enumerate(used):
-        of_network = resample(p, counts[p.sample], values[row])
+        of_network = statistic.resample(p, counts[p.sample])
         defined = np.isfinite(of_network)
         total += np.where(defined, of_network, 0.0) * drawn[row]
         weight += defined * drawn[row]
+        undefined += int((~defined).sum())
+    if undefined > UNDEFINED * resamples * len(used):
+        raise DoesNotApply(f"no value in {undefined / resamples / len(used):.0%} of the resamples")
     means = np.full(resamples, np.nan)
     means[weight > 0] = total[weight > 0] / weight[weight > 0]
     result = summarise(
@@ -233,11 +291,14 @@ def _over_networks(
         units=len(used),
         alpha=settings.alpha,
         null=question.null,
-        scale=scale,
+        scale=statistic.scale,
     )
     above = int((values > question.null).sum())
-    note = f"above {question.null:g} in {above} of {len(used)} networks; {result.note}"
-    return dataclasses.replace(result, note=note)
+    notes = [f"above {question.null:g} in {above} of {len(used)} networks"]
+    if undefined:
+        notes.append(f"no value in {undefined} of {resamples * len(used)} resampled networks")
+    notes += [statistic.check(used), result.note]
+    return dataclasses.replace(result, note="; ".join(note for note in notes if note))
 
 
 def _gee_row(
@@ -284,23 +345,19 @@ def _gee(used: list[Points], subset: np.ndarray, settings: Settings) -> Result:
     right, misclassified = norm[y == 0], norm[y == 1]
     if right.max() <= misclassified.min() or misclassified.max() <= right.min():
         raise DoesNotApply("the norm separates right from wrong")
-    model = sm.GEE(
-        y,
-        sm.add_constant(norm),
-        groups=group,
-        family=sm.families.Binomial(),
-        cov_struct=Independence(),
-    )
-    fit = model.fit(maxiter=100, params_niter=1)
-    if not fit.converged:
-        raise DoesNotApply("the GEE does not converge")
+    with _fitting():
+        fit = sm.GEE(
+            y,
+            sm.add_constant(norm),
+            groups=group,
+            family=sm.families.Binomial(),
+            cov_struct=Independence(),
+        ).fit(maxiter=100)
     return _student(float(fit.params[1]), float(fit.bse[1]), len(used), settings.alpha)
 
 
 def _student(estimate: float, error: float, clusters: int, alpha: float) -> Result:
     """Sandwich errors are too small with few clusters: t with one degree less than there are."""
-    from scipy import stats
-
     half = float(stats.t.ppf(1 - alpha / 2, clusters - 1)) * error
     p = float(2 * stats.t.sf(abs(estimate) / error, clusters - 1))
     return Result(

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-#: values worked on at once, a few arrays of which fit the second-level cache
+#: values worked on at once, a few arrays of which fit the second-level cache; and the fewest
+#: resamples, since a value's counts are copied as a row
 _CHUNK = 1 << 16
+_FEWEST = 32
 #: Newton steps at most, and the relative step after which none is needed
 _STEPS = 30
 _SMALL_STEP = 1e-4
@@ -19,7 +21,7 @@ _SMALL_STEP = 1e-4
 
 def _chunks(counts: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Resamples a few at a time, as float64 (observation, resample)."""
-    size = max(1, _CHUNK // max(1, len(counts)))
+    size = max(_FEWEST, _CHUNK // max(1, len(counts)))
     for start in range(0, counts.shape[1], size):
         part = slice(start, start + size)
         yield part, counts[:, part].astype(np.float64)
@@ -105,9 +107,9 @@ def partial_rank_correlation(
         total_b = np.einsum("ij,ij->j", weighted_b, b)
         left_a = total_a - explained[:, 0, 0]
         left_b = total_b - explained[:, 1, 1]
-        # what rounding leaves of ranks that the design explains wholly is no variance
-        left_a[left_a <= 1e-9 * total_a] = 0
-        left_b[left_b <= 1e-9 * total_b] = 0
+        # what rounding and the ridge leave of ranks that the design explains is no variance
+        left_a[left_a <= 1e-7 * total_a] = 0
+        left_b[left_b <= 1e-7 * total_b] = 0
         result[part] = _ratio(
             np.einsum("ij,ij->j", weighted_a, b) - explained[:, 0, 1], left_a, left_b
         )

@@ -76,8 +76,10 @@ def networks_table(survey: xr.Dataset) -> pd.DataFrame:
     positive = sensitivity > 0
     logarithm[positive] = np.log10(sensitivity[positive])
     table["sensitivity_log10"] = logarithm
-    parts = [table[name].astype(str) for name in ARCHITECTURE]
-    table["architecture"] = parts[0].str.cat(parts[1:], sep="-")
+    table["architecture"] = [
+        "-".join(map(str, values))
+        for values in table[list(ARCHITECTURE)].itertuples(index=False, name=None)
+    ]
     return table
 
 
@@ -109,7 +111,7 @@ def sensitive(table: pd.DataFrame, left_out: LeftOut) -> tuple[pd.DataFrame, Lef
 
 def varying(table: pd.DataFrame) -> list[str]:
     """The hyper-parameters of which the table holds more than one value."""
-    return [name for name in HYPERPARAMETERS if table[name].nunique() > 1]
+    return [name for name in HYPERPARAMETERS if len(table[name].unique()) > 1]
 
 
 def dummies(table: pd.DataFrame, names: list[str]) -> np.ndarray:

@@ -28,6 +28,7 @@ from sensitivity.config.models import (
     Study,
     Transitions,
 )
+from sensitivity.config.valid import Valid
 
 __all__ = [
     "Analysis",
@@ -78,7 +79,7 @@ def load(mapping: Mapping[str, Any]) -> Study:
         study = Study.model_validate(guessed)
     except ValidationError as error:
         found += faults.from_pydantic(error, guessed)
-    found += checks.faults_between(checks.without_faults(guessed, found))
+    found += checks.faults_between(Valid(guessed, found))
     if found or study is None:
         raise ConfigError(faults.in_file_order(found, plain))
     return study
@@ -104,14 +105,13 @@ def _with_searches(mapping: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]
     blocks, found = [], []
     for i, block in enumerate(survey):
         if isinstance(block, dict) and block.get("search") not in _SEARCHES:
-            allowed = f"one of {', '.join(_SEARCHES)}"
+            path, allowed = ("survey", i, "search"), f"one of {', '.join(_SEARCHES)}"
             if "search" in block:
-                search = block["search"]
-                remedy = faults.near_miss(search, _SEARCHES)
-                text = f"found {faults.written(search)}"
-            else:
-                text, remedy = "this key is missing", ""
-            found.append(Fault(("survey", i, "search"), text, allowed, remedy))
+                text = f"found {faults.written(block['search'])}"
+                remedy = faults.near_miss(block["search"], _SEARCHES)
+                found.append(Fault(path, text, allowed, remedy))
+            elif not any(faults.near_miss(key, ["search"]) for key in block):
+                found.append(Fault(path, "this key is missing", allowed))
             guess = "rows" if "rows" in block else "random" if "draws" in block else "grid"
             block = {**block, "search": guess}  # noqa: PLW2901
         blocks.append(block)

@@ -13,6 +13,8 @@ from sensitivity.config.models import Study
 
 Path = tuple[str | int, ...]
 
+UNKNOWN_KEY = "unknown key"
+
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
@@ -204,6 +206,8 @@ def from_pydantic(error: ValidationError, mapping: Mapping[str, Any]) -> list[Fa
                     _remedy(detail["input"], node),
                 )
             )
+    unknown = {fault.path for fault in faults if fault.found == UNKNOWN_KEY}
+    faults = [fault for fault in faults if fault.found == UNKNOWN_KEY or fault.path not in unknown]
     for path in missing:
         # a misspelt key is one fault, not a second one for the key that it should have been
         wanted = f"did you mean {path[-1]}?"
@@ -224,7 +228,7 @@ def _unknown_key(path: Path, mapping: Mapping[str, Any]) -> Fault:
     present = _at(mapping, path[:-1])
     free = [key for key in keys if key not in present] if isinstance(present, dict) else keys
     remedy = near_miss(path[-1], free) or near_miss(path[-1], keys)
-    return Fault(path, "unknown key", ", ".join(keys), remedy)
+    return Fault(path, UNKNOWN_KEY, ", ".join(keys), remedy)
 
 
 def _at(mapping: Any, path: Path) -> Any:

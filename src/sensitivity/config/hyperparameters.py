@@ -49,7 +49,10 @@ Labels = Annotated[
 ]
 Augmentation = Annotated[
     bool,
-    key("whether training images are translated and mirrored at random, as the data set says"),
+    key(
+        "whether training images are translated and mirrored at random, as the data set says; not "
+        "with lbfgs"
+    ),
 ]
 Stop = Annotated[
     Literal["steps", "fitted", "loss"],

@@ -1,4 +1,4 @@
-"""Figures: one module each with a pure function `figure`, and `draw`, which reads and writes files."""
+"""Figures: a module each with a pure function `figure`; `draw` reads surveys and writes files."""
 
 from sensitivity.figures.files import FIGURES, SUFFIXES, draw, save
 from sensitivity.figures.style import Drawn

@@ -31,9 +31,12 @@ def chosen_counts(status: np.ndarray, drawn: int, what: str) -> LeftOut:
 
 
 def counts_sentence(noun: str, counts: Counts) -> str:
-    """'digits: n = 40 networks (left out: 4 of 44 survey networks: 3 not fitted, 1 diverged).'"""
+    """Numbers drawn and left out, part by part.
+
+    For example 'digits: n = 40 networks (left out: 4 of 44 survey networks: 4 not fitted).'
+    """
     parts = []
     for name, (drawn, left_out) in counts.items():
-        reasons = str(left_out) if left_out.count else f"none of {left_out.total} {left_out.what}"
+        reasons = str(left_out) if left_out.count else "none"
         parts.append(f"{name}: n = {plural(drawn, noun)} (left out: {reasons}).")
     return " ".join(parts)

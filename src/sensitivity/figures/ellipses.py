@@ -99,11 +99,11 @@ def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> p
         )
         for quantity, array in values.items():
             # The norm stands at the angle itself, a density in the middle of its arc
-            angle = group["angle"].values + (0 if quantity == "jacobian_norm" else step / 2)
+            angle = group["angle"].to_numpy() + (0 if quantity == "jacobian_norm" else step / 2)
             ordered = array.transpose("network", "ellipse", "state", "kind", "angle")
-            network = np.asarray(ordered.mean("ellipse").values, np.float64)
-            for i, state in enumerate(group["state"].values):
-                for j, kind in enumerate(group["kind"].values):
+            network = np.asarray(ordered.mean("ellipse").to_numpy(), np.float64)
+            for i, state in enumerate(group["state"].to_numpy()):
+                for j, kind in enumerate(group["kind"].to_numpy()):
                     resampled = weights @ network[:, i, j]
                     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
                     frames.append(
@@ -128,7 +128,7 @@ def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> p
 def _axis(panel: Axes, label: str) -> None:
     panel.set_ylabel(label)
     panel.set_xlim(0, 2 * np.pi)
-    ticks = range(0, 7)
+    ticks = range(7)
     names = ["0", "π/3", "2π/3", "π", "4π/3", "5π/3", "2π"]
     panel.set_xticks([tick * np.pi / 3 for tick in ticks], names)
     for anchor in ANCHORS:
@@ -149,7 +149,7 @@ def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
 
 
 def _counts(survey: xr.Dataset, group: xr.Dataset | None) -> tuple[int, LeftOut]:
-    status = survey["status"].values[survey["in_ellipses"].values.astype(bool)]
+    status = survey["status"].to_numpy()[survey["in_ellipses"].to_numpy().astype(bool)]
     drawn = 0 if group is None else group.sizes["network"]
     return drawn, chosen_counts(status, drawn, "networks chosen")
 
@@ -166,11 +166,11 @@ def _caption(
     )
     return (
         "Sensitivity along ellipses in input space (C1). Each curve is the mean over networks of a "
-        "network's mean over its ellipses: the norm of the softmax output's Jacobian at each angle, "
-        "and the number of linear-region boundaries crossed between neighbouring angles, per unit "
-        "of arc length in standardised input space and per radian. Two kinds of ellipse pass "
-        "through three training points, their anchors, at π/3, π and 5π/3 (grey bands: within π/12 "
-        "of an anchor); random ellipses have no anchors. Solid: trained networks; dashed: the same "
-        f"networks before training. Shaded: 95% bootstrap intervals over networks ({resamples:,} "
-        f"resamples).{size} " + counts_sentence("network", counts)
+        "network's mean over its ellipses: the norm of the softmax output's Jacobian at each "
+        "angle, and the number of linear-region boundaries crossed between neighbouring angles, "
+        "per unit of arc length in standardised input space and per radian. Two kinds of ellipse "
+        "pass through three training points, their anchors, at π/3, π and 5π/3 (grey bands: within "
+        "π/12 of an anchor); random ellipses have no anchors. Solid: trained networks; dashed: the "
+        "same networks before training. Shaded: 95% bootstrap intervals over networks "
+        f"({resamples:,} resamples).{size} " + counts_sentence("network", counts)
     )

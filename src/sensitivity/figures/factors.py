@@ -15,6 +15,7 @@ from sensitivity.figures.style import (
     MARKERS,
     Drawn,
     empty_panel,
+    log_ticks,
     message_figure,
     note,
     panels,
@@ -23,7 +24,7 @@ from sensitivity.figures.style import (
 
 #: quantity -> name on the axes
 QUANTITIES = {
-    "gap": "gap",
+    "gap": "generalization gap",
     "sensitivity": "Jacobian norm",
     "transitions": "transitions",
 }
@@ -32,7 +33,7 @@ FACTORS = {
     "labels": ("labels", "random labels", "true labels"),
     "augmentation": ("augmentation", "no augmentation", "augmentation"),
     "unit": ("unit", "HardSigmoid", "ReLU"),
-    "batch": ("batch", "full batch (L-BFGS)", "minibatch (momentum)"),
+    "batch": ("batch", "full batch", "minibatch"),
 }
 COLUMNS = ["dataset", "factor", "pair", "quantity", "worse", "better"]
 
@@ -75,7 +76,7 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
         return Drawn(message_figure(f"This study has {text}."), numbers, caption)
     shown = [name for name in FACTORS if (numbers["factor"] == name).any()]
     # Four columns whatever the number of factors, so that panels keep their size
-    drawn, axes = panels(len(QUANTITIES), len(FACTORS), 1.95)
+    drawn, axes = panels(len(QUANTITIES), len(FACTORS), 1.8)
     for row, quantity in zip(axes, QUANTITIES, strict=True):
         for panel in row[len(shown) :]:
             panel.set_axis_off()
@@ -83,9 +84,21 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
             chosen = numbers[(numbers["factor"] == factor) & (numbers["quantity"] == quantity)]
             _panel(panel, chosen, list(surveys), log=quantity != "gap")
             title, worse, better = FACTORS[factor]
-            panel.set_ylabel(worse)
-            panel.set_xlabel(better)
-            panel.set_title(f"{title}: {QUANTITIES[quantity]}", fontsize=8)
+            panel.set_ylabel(worse, labelpad=1)
+            panel.set_xlabel(better, labelpad=1)
+            if quantity == "gap":
+                panel.set_title(title)
+        row[0].annotate(
+            QUANTITIES[quantity],
+            (0, 0.5),
+            xytext=(-46, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            rotation="vertical",
+            ha="center",
+            va="center",
+            fontweight="bold",
+        )
     if len(surveys) > 1:
         handles = [
             Line2D([], [], linestyle="none", marker=MARKERS[i], color=COLOURS[i], label=name)
@@ -124,9 +137,14 @@ def _panel(panel: Axes, pairs: pd.DataFrame, datasets: list[str], *, log: bool) 
         limits = (low - pad, high + pad)
     panel.set_xlim(limits)
     panel.set_ylim(limits)
+    if log:
+        ticks, labels = log_ticks(*limits)
+        panel.set_xticks(ticks, labels)
+        panel.set_yticks(ticks, labels)
+        panel.minorticks_off()
     panel.plot(limits, limits, color=GREY, lw=0.8, zorder=1)
     above = int((drawn["worse"] > drawn["better"]).sum())
-    note(panel, f"{above} of {len(drawn)} above")
+    note(panel, f"{above} of {len(drawn)} above", corner="lower right")
 
 
 def _drawable(pairs: pd.DataFrame, *, log: bool) -> pd.Series:
@@ -145,12 +163,13 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
             )
     text = (
         "Pairs of networks that differ in one factor (C3, C4). Each mark is a pair that shares "
-        "every hyper-parameter and seed but the factor; both sides fit their training set. The side "
-        "presumed to generalize worse stands on the vertical axis, the better one on the "
+        "every hyper-parameter and seed but the factor; both sides fit their training set. The "
+        "side presumed to generalize worse stands on the vertical axis, the better one on the "
         "horizontal axis: above the diagonal, the worse side has the larger value. Rows: "
         "generalization gap (difference of accuracies), mean Jacobian norm over all test points, "
-        "mean transitions over the chosen test points. In the pairs on the batch, optimizer, batch "
-        "size, learning rate and number of steps change together. "
+        "mean transitions over the chosen test points. In the pairs on the batch (L-BFGS on the "
+        "full batch, momentum SGD on minibatches), optimizer, batch size, learning rate and number "
+        "of steps change together. "
     )
     text += counts_sentence("pair", counts) if counts else "The study has no pairs."
     return text + (f" Further left out: {'; '.join(missing)}." if missing else "")

@@ -86,7 +86,7 @@ def _caption(counts: Counts, zeros: int) -> str:
     return (
         "Size, training loss and generalization gap (C0). Each mark is one network of the survey "
         "that fits its training set: its generalization gap against its number of weights and "
-        "biases (left) and its cross-entropy over the whole training set (right); colour: number of "
-        f"hidden layers. ρ: Spearman's rank correlation over the marks of the panel.{edge} "
+        "biases (left) and its cross-entropy over the whole training set (right); colour: number "
+        f"of hidden layers. ρ: Spearman's rank correlation over the marks of the panel.{edge} "
         + counts_sentence("fitted network", counts)
     )

@@ -17,7 +17,6 @@ from sensitivity.analysis.verdicts import Settings
 from sensitivity.figures.captions import Counts, counts_sentence, plural
 from sensitivity.figures.style import (
     COLOURS,
-    POINT_NORM,
     Drawn,
     empty_panel,
     message_figure,
@@ -32,7 +31,8 @@ FLOOR = 1e-20
 DENSITY_BINS = 48
 RATE_BINS = 12
 COLUMNS = ["dataset", "panel", "x_low", "x_high", "y_low", "y_high", "value", "low", "high", "n"]
-_SCALED = r"$\|J(x)\|_F\,/\,M$ at a test point"
+_NORM = r"Jacobian norm $\|J(x)\|_F$"
+_SCALED = r"$\|J(x)\|_F\,/\,M$"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
             continue
         of = dict(tuple(mine.groupby("panel")))
         _density(row[0], of["loss"], norm)
-        row[0].set(xlabel=POINT_NORM, ylabel="loss at the point (nat)")
+        row[0].set(xlabel=_NORM, ylabel="loss at the point (nat)")
         _density(row[1], of["relation"], norm)
         row[1].set(xlabel=_SCALED, ylabel="loss at the point (nat)")
         for bound, line in (("low", "solid"), ("high", "dashed")):
@@ -108,12 +108,12 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
             row[1].plot(
                 of_bounds[bound], of_bounds["y_low"], color=COLOURS[1], linestyle=line, label=label
             )
-        row[1].legend(loc="upper left", title="analytic bound", title_fontsize=7)
+        row[1].legend(loc="lower right", title="analytic bound", title_fontsize=7)
         _rate(row[2], of["misclassification"])
     bar = drawn.colorbar(
-        ScalarMappable(norm, "Blues"), ax=axes[:, :2], location="bottom", aspect=50, shrink=0.7
+        ScalarMappable(norm, "Blues"), ax=axes, aspect=30 * len(surveys), pad=0.01, fraction=0.03
     )
-    bar.set_label("points in a bin")
+    bar.set_label("points in a bin (left, middle)")
     return Drawn(drawn, numbers, caption)
 
 
@@ -136,7 +136,7 @@ def _points(survey: xr.Dataset, networks: list[str]) -> _Points:
         wrong=wrong[large],
         network=network[large],
         networks=len(networks),
-        classes=len(np.unique(survey["label"].values)),
+        classes=len(np.unique(survey["label"].to_numpy())),
         silent=len(networks) * survey.sizes["sample"] - len(loss),
         lossless=int((loss == 0).sum()),
         tiny=int((~large & (loss > 0)).sum()),
@@ -231,7 +231,7 @@ def _rate(panel: Axes, rates: pd.DataFrame) -> None:
         elinewidth=0.9,
         markersize=3.5,
     )
-    panel.set(xscale="log", xlabel=POINT_NORM, ylabel="misclassification rate")
+    panel.set(xscale="log", xlabel=_NORM, ylabel="misclassification rate")
     panel.set_ylim(bottom=0)
     note(panel, f"n = {plural(int(rates['n'].sum()), 'point')}")
 
@@ -239,9 +239,9 @@ def _rate(panel: Axes, rates: pd.DataFrame) -> None:
 def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -> str:
     text = (
         "Jacobian norm, loss and correctness at single test points (C5). All test points of a "
-        "seeded choice of fitted networks of the survey. Left: density of points by the norm of the "
-        "softmax output's Jacobian and the cross-entropy at the point. Middle: the same, each norm "
-        "divided by its network's M, the root mean square norm of a logit's gradient. If the "
+        "seeded choice of fitted networks of the survey. Left: density of points by the norm of "
+        "the softmax output's Jacobian and the cross-entropy at the point. Middle: the same, each "
+        "norm divided by its network's M, the root mean square norm of a logit's gradient. If the "
         "gradients of the logits were orthogonal and of norm M, every point would lie between the "
         "two curves. Right: share of misclassified points in bins of equal numbers of points "
         "(horizontal bars: the bin; vertical: 95% bootstrap interval over networks, "

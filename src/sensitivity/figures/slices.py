@@ -57,7 +57,7 @@ def figure(surveys: Mapping[str, xr.Dataset], slices: Mapping[str, xr.Dataset]) 
 
 
 def _spread(networks: list[tuple[str, xr.Dataset]]) -> list[tuple[str, xr.Dataset]]:
-    """At most `LIMIT` networks: the first of each dataset, then the second, in the study's order."""
+    """At most `LIMIT` networks: the first of each dataset, then the second, and so on."""
     seen: dict[str, int] = {}
     ranked = []
     for position, (name, group) in enumerate(networks):
@@ -68,21 +68,21 @@ def _spread(networks: list[tuple[str, xr.Dataset]]) -> list[tuple[str, xr.Datase
 
 
 def _slice(panel: Axes, state: xr.Dataset, group: xr.Dataset) -> None:
-    predicted = state["predicted"].transpose("y", "x").values
-    boundary = state["boundary"].transpose("y", "x").values.astype(bool)
+    predicted = state["predicted"].transpose("y", "x").to_numpy()
+    boundary = state["boundary"].transpose("y", "x").to_numpy().astype(bool)
     # Pale class colours beneath dark boundaries; classes beyond 20 use the colours again
     palette = np.array([to_rgb(colour) for colour in matplotlib.colormaps["tab20"].colors])
     image = 1 - 0.38 * (1 - palette[predicted % len(palette)])
     image[boundary] = np.array(to_rgb("#1a1a1a"))
-    x, y = group["x"].values, group["y"].values
+    x, y = group["x"].to_numpy(), group["y"].to_numpy()
     half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
     extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
     panel.imshow(image, origin="lower", extent=extent, interpolation="nearest", aspect="equal")
     panel.grid(visible=False)
     anchors = zip(
-        group["anchor_x"].values,
-        group["anchor_y"].values,
-        group["anchor_label"].values,
+        group["anchor_x"].to_numpy(),
+        group["anchor_y"].to_numpy(),
+        group["anchor_label"].to_numpy(),
         strict=True,
     )
     for anchor_x, anchor_y, label in anchors:
@@ -101,7 +101,7 @@ def _numbers(shown: list[tuple[str, xr.Dataset]]) -> pd.DataFrame:
     for name, group in shown:
         for state in ELLIPSE_STATES:
             panel = group.sel(state=state)
-            x, y = np.meshgrid(group["x"].values, group["y"].values)
+            x, y = np.meshgrid(group["x"].to_numpy(), group["y"].to_numpy())
             frames.append(
                 pd.DataFrame(
                     {
@@ -112,9 +112,10 @@ def _numbers(shown: list[tuple[str, xr.Dataset]]) -> pd.DataFrame:
                         "y": y.ravel(),
                         "boundary": panel["boundary"]
                         .transpose("y", "x")
-                        .values.ravel()
+                        .to_numpy()
+                        .ravel()
                         .astype(int),
-                        "predicted": panel["predicted"].transpose("y", "x").values.ravel(),
+                        "predicted": panel["predicted"].transpose("y", "x").to_numpy().ravel(),
                     }
                 )
             )
@@ -128,7 +129,7 @@ def _counts(
     networks: list[tuple[str, xr.Dataset]],
     shown: list[tuple[str, xr.Dataset]],
 ) -> tuple[int, LeftOut]:
-    status = survey["status"].values[survey["in_slices"].values.astype(bool)]
+    status = survey["status"].to_numpy()[survey["in_slices"].to_numpy().astype(bool)]
     measured = sum(other == name for other, _ in networks)
     drawn = sum(other == name for other, _ in shown)
     left_out = chosen_counts(status, measured, "networks chosen")
@@ -143,7 +144,7 @@ def _caption(
     shares = " ".join(
         f"{name}, network {group['network'].item()}: "
         + ", ".join(
-            f"{100 * group['boundary'].sel(state=state).values.mean():.1f}% {_TITLES[state]}"
+            f"{100 * group['boundary'].sel(state=state).to_numpy().mean():.1f}% {_TITLES[state]}"
             for state in ELLIPSE_STATES
         )
         + "."

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 STYLE = Path(__file__).with_name("style.mplstyle")
 #: full text width of a printed page, inches
@@ -23,7 +24,9 @@ GREY = "#555555"
 
 GAP = "generalization gap\n(train − test accuracy)"
 SENSITIVITY = r"mean test Jacobian norm $\langle\|J\|_F\rangle$"
-POINT_NORM = r"Jacobian norm $\|J(x)\|_F$ at a test point"
+
+#: within a decade, from the finest ticks on
+_FACTORS = (range(1, 10), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -49,7 +52,7 @@ def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
 
 
 def panels(rows: int, columns: int, height: float, **kwargs: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of the page's width with `rows` x `columns` panels, each row `height` inches high."""
+    """A figure of the page's width with `rows` x `columns` panels, a row `height` inches high."""
     figure = Figure(figsize=(WIDTH, rows * height))
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
@@ -70,10 +73,37 @@ def empty_panel(axes: Axes, message: str) -> None:
     axes.text(0.5, 0.5, message, ha="center", va="center", transform=axes.transAxes, color=GREY)
 
 
-def note(axes: Axes, text: str, *, x: float = 0.03, y: float = 0.97, ha: str = "left") -> None:
-    """A short text in a panel's corner, readable over marks."""
-    box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-    axes.text(x, y, text, transform=axes.transAxes, ha=ha, va="top", fontsize=7, bbox=box, zorder=5)
+def note(axes: Axes, text: str, *, corner: str = "upper left") -> None:
+    """A short text in a panel's corner, readable over marks: 'upper left' or 'lower right'."""
+    x, y, ha, va = {
+        "upper left": (0.03, 0.97, "left", "top"),
+        "lower right": (0.98, 0.03, "right", "bottom"),
+    }[corner]
+    box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    axes.text(x, y, text, transform=axes.transAxes, ha=ha, va=va, fontsize=7, bbox=box, zorder=5)
+
+
+def log_ticks(low: float, high: float, most: int = 4) -> tuple[list[float], list[str]]:
+    """Ticks of a logarithmic axis from `low` to `high` with their labels, also over narrow ranges.
+
+    Args:
+        low: end of the axis, above 0.
+        high: the other end, above `low`.
+        most: the largest number of ticks.
+    """
+    if high < 2 * low:
+        linear = MaxNLocator(most - 1).tick_values(low, high)
+        ticks = [float(value) for value in linear if low <= value <= high]
+        return ticks, [f"{value:g}" for value in ticks]
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    decades = range(first, last + 1)
+    choices = [[f * 10.0**d for d in decades for f in factors] for factors in _FACTORS]
+    choices += [[10.0**d for d in decades if d % stride == 0] for stride in (2, 3, 5, 10, 20)]
+    within = [[value for value in ticks if low <= value <= high] for ticks in choices]
+    chosen = next((ticks for ticks in within if 0 < len(ticks) <= most), within[-1])
+    plain = all(1e-3 <= value < 1e5 for value in chosen)
+    labels = [f"{v:g}" if plain else f"$10^{{{round(np.log10(v))}}}$" for v in chosen]
+    return chosen, labels
 
 
 def levels(values: Sequence[float]) -> tuple[Colormap, BoundaryNorm, list[float]]:

@@ -4,12 +4,15 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+from typing import TypeVar
 
 import numpy as np
 import torch
 import xarray as xr
 
-from sensitivity import datasets, seeds, survey, weights
+from sensitivity import datasets, seeds, survey
 from sensitivity.measures import paths
 from sensitivity.measures.ellipses import ellipse_transitions
 from sensitivity.measures.jacobian import jacobian_norm, measure_points
@@ -18,30 +21,39 @@ from sensitivity.measures.transitions import transitions
 from sensitivity.networks import Stack, initial
 from sensitivity.progress import Progress
 from sensitivity.spec import NetworkSpec
+from sensitivity.weights import load as load_weights
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: bytes of polygons held at once
 POLYGON_BYTES = 2**25
 
 
-def measure_jacobian(weights_file: Path, curves: Path, store: Path, output: Path) -> None:
+def measure_jacobian(
+    weights: Path, curves: Path, store: Path, output: Path, *, device: str = "cpu"
+) -> None:
     """Jacobian norms, loss and margin of every fitted network at every test point.
 
     Args:
-        weights_file: the cohort's weights (safetensors).
+        weights: the cohort's weights (safetensors).
         curves: the cohort's training store, whose status says which networks are fitted.
         store: the data set's store.
         output: store to write, contract 'jacobian'.
+        device: where the Jacobians are computed, as torch.device takes it.
     """
     images = datasets.load(store)
     x = torch.from_numpy(datasets.standardise(images.test_images))
     labels = torch.from_numpy(images.test_labels)
-    members = _fitted(weights_file, curves)
+    members = _fitted(weights, curves)
     progress = Progress(max(len(members), 1), f"Jacobian norms of {len(members)} networks")
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in survey.CONTRACTS["jacobian"].variables}
+    columns: dict[str, list[np.ndarray]] = {
+        name: [] for name in survey.CONTRACTS["jacobian"].variables
+    }
     for _, stack in members:
-        for name, values in _point_measures(stack.to(_device()), x, labels).items():
+        for name, values in _point_measures(stack.to(torch.device(device)), x, labels).items():
             columns[name].append(values.cpu().numpy())
         progress.advance()
     empty = {1: np.zeros(0, np.int64), 2: np.zeros((0, len(labels)))}
@@ -53,7 +65,7 @@ def measure_jacobian(weights_file: Path, curves: Path, store: Path, output: Path
         },
         _sample_coordinates(members, np.arange(len(labels)), images.test_labels),
     )
-    attributes = survey.provenance(measure="jacobian", device=str(_device()))
+    attributes = survey.provenance(measure="jacobian", device=device)
     survey.write(dataset, output, "jacobian", attributes=attributes)
 
 
@@ -85,12 +97,12 @@ def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict
 
 
 def measure_transitions(
-    weights_file: Path, curves: Path, store: Path, output: Path, *, points: int, seed: int
+    weights: Path, curves: Path, store: Path, output: Path, *, points: int, seed: int
 ) -> None:
     """Exact transitions of every fitted network at a seeded subset of the test points.
 
     Args:
-        weights_file, curves, store: as for `measure_jacobian`.
+        weights, curves, store: as for `measure_jacobian`.
         output: store to write, contract 'transitions'; `sample` holds the chosen points only.
         points: number of test points, all of them if there are fewer. The choice depends on `seed`
             and the data set alone, so that it is the same for all networks.
@@ -102,7 +114,7 @@ def measure_transitions(
     samples = np.sort(draws.permutation(available)[: min(points, available)])
     chosen = images.test_images[samples]
     x = datasets.standardise(chosen).reshape(chosen.shape)
-    members = _fitted(weights_file, curves)
+    members = _fitted(weights, curves)
     progress = Progress(max(len(members) * len(x), 1), f"transitions of {len(members)} networks")
 
     def chunks() -> Iterator[torch.Tensor]:
@@ -121,7 +133,7 @@ def measure_transitions(
 
 
 def measure_ellipses(
-    weights_file: Path,
+    weights: Path,
     curves: Path,
     store: Path,
     output: Path,
@@ -130,21 +142,23 @@ def measure_ellipses(
     count: int,
     angles: int,
     seed: int,
+    device: str = "cpu",
 ) -> None:
     """Jacobian norms and transitions along ellipses, before and after training (STUDY, C1).
 
     Args:
-        weights_file, curves, store: as for `measure_jacobian`.
+        weights, curves, store: as for `measure_jacobian`.
         output: store to write, contract 'ellipses'.
         networks: ids; those of them that are in the cohort and fitted are measured.
         count: ellipses of each kind. Their anchors depend on `seed`, the number of the ellipse and
             the training subset alone, so that they are the same for networks of one subset.
         angles: angles on an ellipse, a multiple of 24, so that anchors and midpoints are among them.
         seed: of the anchors and the random ellipses.
+        device: where the Jacobians are computed, as torch.device takes it.
     """
     images = datasets.load(store)
     theta = np.arange(angles) * (2 * np.pi / angles)
-    members = _fitted(weights_file, curves, networks)
+    members = _fitted(weights, curves, networks)
     progress = Progress(max(2 * len(members), 1), f"ellipses of {len(members)} networks")
     ellipses_of = _once_a_subset(lambda spec: _ellipses(images, spec, count, seed))
     shape = (len(paths.ELLIPSE_KINDS), count, angles)
@@ -154,7 +168,7 @@ def measure_ellipses(
         points = paths.ellipse_points(made, theta).reshape(-1, images.inputs)
         lengths.append(paths.arc_lengths(made, angles).reshape(shape))
         for stack in (initial([spec], images.inputs, images.classes), trained):
-            norm = jacobian_norm(stack.to(_device()), torch.from_numpy(points))
+            norm = jacobian_norm(stack.to(torch.device(device)), torch.from_numpy(points))
             norms.append(norm.cpu().numpy().reshape(shape))
             counts.append(ellipse_transitions(stack, made, angles).reshape(shape))
             progress.advance()
@@ -173,7 +187,7 @@ def measure_ellipses(
             "angle": ("angle", theta),
         },
     )
-    attributes = survey.provenance(measure="ellipses", count=count, seed=seed, device=str(_device()))
+    attributes = survey.provenance(measure="ellipses", count=count, seed=seed, device=device)
     survey.write(dataset, output, "ellipses", attributes=attributes)
 
 
@@ -193,7 +207,7 @@ def _ellipses(images: datasets.Images, spec: NetworkSpec, count: int, seed: int)
 
 
 def measure_slices(
-    weights_file: Path,
+    weights: Path,
     curves: Path,
     store: Path,
     output: Path,
@@ -210,7 +224,7 @@ def measure_slices(
     (1 + margin) sqrt(d) from the origin each way and is the same for all networks of a data set.
 
     Args:
-        weights_file, curves, store: as for `measure_jacobian`.
+        weights, curves, store: as for `measure_jacobian`.
         output: store to write, contract 'slices'.
         networks: ids; those of them that are in the cohort and fitted are measured.
         resolution: grid points along each axis.
@@ -220,7 +234,7 @@ def measure_slices(
     images = datasets.load(store)
     reach = (1 + margin) * math.sqrt(images.inputs)
     axis = np.linspace(-reach, reach, resolution)
-    members = _fitted(weights_file, curves, networks)
+    members = _fitted(weights, curves, networks)
     progress = Progress(max(2 * len(members), 1), f"slices of {len(members)} networks")
 
     def plane(spec: NetworkSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -264,22 +278,22 @@ def measure_slices(
 
 
 def _fitted(
-    weights_file: Path, curves: Path, networks: Sequence[str] | None = None
+    weights: Path, curves: Path, networks: Sequence[str] | None = None
 ) -> list[tuple[NetworkSpec, Stack]]:
     """The cohort's fitted networks, one a stack; with `networks`, only those of these ids."""
     status = survey.read(curves, "training")["status"].to_series()
     wanted = None if networks is None else set(networks)
     members = [
         (spec, stack.select(slice(k, k + 1)))
-        for specs, stack in weights.load(weights_file)
+        for specs, stack in load_weights(weights)
         for k, spec in enumerate(specs)
         if status[spec.id] == "fitted" and (wanted is None or spec.id in wanted)
     ]
-    logger.info("%s: %d of %d networks to measure", weights_file.name, len(members), len(status))
+    logger.info("%s: %d of %d networks to measure", Path(weights).name, len(members), len(status))
     return members
 
 
-def _once_a_subset[T](make: Callable[[NetworkSpec], T]) -> Callable[[NetworkSpec], T]:
+def _once_a_subset(make: Callable[[NetworkSpec], T]) -> Callable[[NetworkSpec], T]:
     """`make`, called once a training subset."""
     made: dict[tuple[int, int], T] = {}
 
@@ -306,7 +320,3 @@ def _sample_coordinates(
 ) -> dict[str, tuple]:
     coordinates = {"sample": ("sample", samples), "label": ("sample", labels)}
     return _network_coordinate(members) | coordinates
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

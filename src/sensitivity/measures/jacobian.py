@@ -75,7 +75,9 @@ def jacobian_norm(
     return measured.log10_norm[output] if log10 else measured.norm(output)
 
 
-def measure_points(stack: Stack, x: torch.Tensor, outputs: Sequence[str] = OUTPUTS) -> PointMeasures:
+def measure_points(
+    stack: Stack, x: torch.Tensor, outputs: Sequence[str] = OUTPUTS
+) -> PointMeasures:
     """Logits and Jacobian norms of every network at points x (point, d), in one pass.
 
     Raises:
@@ -90,7 +92,9 @@ def measure_points(stack: Stack, x: torch.Tensor, outputs: Sequence[str] = OUTPU
         )
     size = (len(stack), x.shape[0])
     logits = torch.empty(*size, stack.classes, dtype=torch.float64, device=stack.device)
-    norms = {output: torch.empty(size, dtype=torch.float64, device=stack.device) for output in outputs}
+    norms = {
+        output: torch.empty(size, dtype=torch.float64, device=stack.device) for output in outputs
+    }
     with torch.no_grad():
         for k in range(len(stack)):
             for where, chunk_logits, chunk_norms in network_points(stack, k, x, outputs):
@@ -116,16 +120,22 @@ def network_points(
         others = torch.arange(stack.classes - 1, device=top.device).expand(len(top), -1)
         others = others + (others >= top[:, None])
         log_f = torch.log_softmax(logits, 1)
-        carried, exponent = network.backward(_last_rows(network.head, top, others, with_logits), masks)
+        carried, exponent = network.backward(
+            _last_rows(network.head, top, others, with_logits), masks
+        )
         f_top = log_f.gather(1, top[:, None]).exp()
         log_others = log_f.gather(1, others)
         largest = log_others.amax(1, keepdim=True) if stack.classes > 1 else log_f
-        squares = dict.fromkeys(outputs, torch.zeros(len(top), dtype=torch.float64, device=top.device))
+        squares = dict.fromkeys(
+            outputs, torch.zeros(len(top), dtype=torch.float64, device=top.device)
+        )
         for block in network.first_layer(carried):
             if with_logits:
                 top_row, differences = block[:, :1], block[:, 1:]
                 squares["logits"] = (
-                    squares["logits"] + _squares(top_row)[:, 0] + _squares(differences + top_row).sum(1)
+                    squares["logits"]
+                    + _squares(top_row)[:, 0]
+                    + _squares(differences + top_row).sum(1)
                 )
             else:
                 differences = block
@@ -189,7 +199,9 @@ class _Network:
             factor = torch.linalg.qr(first.double(), mode="r")[1].T.to(self.dtype)
             edges = [width * j // TRIANGLE_BLOCKS for j in range(TRIANGLE_BLOCKS + 1)]
             return [
-                (a, factor[a:, a:b].contiguous()) for a, b in zip(edges, edges[1:], strict=False) if b > a
+                (a, factor[a:, a:b].contiguous())
+                for a, b in zip(edges, edges[1:], strict=False)
+                if b > a
             ]
         return [(0, part.T) for part in first.split(DIRECT_COLUMNS, 0)]
 

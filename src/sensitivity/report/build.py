@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 import pandas as pd
 
 from sensitivity import survey as contracts
@@ -21,11 +22,13 @@ _READING = (
     "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
     "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
     "below tests one claim on one dataset: an effect with its 95% interval, and a p-value adjusted "
-    "by Holm’s method for the number of rows in the whole table. Verdicts:"
+    "by Holm’s method for the number of rows in the whole table (levels and limits: ‘analysis’ in "
+    "the configuration). Verdicts:"
 )
 
 
 def build(
+    *,
     study: str,
     config_text: str,
     claims: Path,
@@ -61,6 +64,7 @@ def build(
             {"word": word, "style": style, "meaning": meaning}
             for word, (style, meaning) in VERDICTS.items()
         ],
+        glance=content.glance(table),
         claims=content.claim_blocks(table),
         claims_link=_relative(Path(claims), output),
         figures=[_figure(name, Path(stem), output) for name, stem in figures.items()],
@@ -90,7 +94,8 @@ def render(**parts: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    css = (_HERE / "style.css").read_text(encoding="utf-8")
+    # Trusted text of this package, whose quotes must stay quotes
+    css = markupsafe.Markup((_HERE / "style.css").read_text(encoding="utf-8"))
     return environment.get_template("template.html").render(css=css, **parts)
 
 

@@ -37,14 +37,19 @@ CLAIMS = {
     "C3": Claim(
         "What makes networks generalize worse (random labels, full-batch training) also makes them "
         "more sensitive.",
-        "Tested on pairs of networks that are equal in everything but that one factor. The row on "
-        "the gap comes first: the rows on sensitivity speak to the claim only where the gap moved "
-        "as presumed.",
+        "Tested on pairs of networks that are equal in everything but that one factor: the side "
+        "presumed worse against the other, an effect above 0 (a difference of gaps, or a "
+        "logarithm of a ratio) being as claimed. Sensitivity is the Jacobian norm, and, over a "
+        "distance, the number of transitions: boundaries of the network's linear regions on a "
+        "closed path around a test point. The row on the gap comes first: the others speak to the "
+        "claim only where the gap moved as presumed. The paper found that transitions follow "
+        "generalization for every factor except the optimizer (batch).",
     ),
     "C4": Claim(
         "What makes networks generalize better (data augmentation, ReLU rather than saturating "
         "units) also makes them less sensitive.",
-        "Tested on pairs of networks, as C3.",
+        "Tested on pairs of networks, as C3: again the side presumed worse against the other, so "
+        "that an effect above 0 is as claimed.",
     ),
     "C5": Claim(
         "The Jacobian norm at a single test point tells how well the network does at that very "
@@ -53,12 +58,6 @@ CLAIMS = {
         "rank correlation of the norm with the loss, how well the norm tells misclassified points "
         "from others (area under the ROC curve: 0.5 is chance), and the logistic slope for each "
         "tenfold increase of the norm.",
-    ),
-    "transitions": Claim(
-        "The number of linear regions crossed around a test point follows generalization in the "
-        "same way, for every factor except the optimizer.",
-        "Transitions count the boundaries of the network's linear regions on a closed path around "
-        "a test point: a measure of sensitivity over a distance, beside the local Jacobian norm.",
     ),
 }
 
@@ -72,5 +71,5 @@ VERDICTS = {
     ),
     "contradicted": ("contradicted", "the same, in the other direction"),
     "not supported": ("unsupported", "neither of the two: the study cannot tell"),
-    "too few networks": ("few", "not tested"),
+    "too few networks": ("few", "not tested, since too few networks or pairs are left"),
 }

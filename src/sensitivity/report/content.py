@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -15,6 +16,8 @@ from sensitivity.survey import FACTOR_SIDES
 
 #: attributes of a survey longer than this fold away
 LONG = 60
+#: how notes begin that decide how a row is to be read
+_REMARKS = ("does not speak to the claim", "does not apply", "the gap moved as presumed")
 GROUPS = {
     "all networks": None,
     "survey": "in_survey",
@@ -39,6 +42,33 @@ def claim_blocks(table: pd.DataFrame) -> list[dict[str, Any]]:
     return blocks
 
 
+def glance(table: pd.DataFrame) -> dict[str, Any]:
+    """How many rows of each claim got which verdict, claims by datasets."""
+    datasets = list(dict.fromkeys(table["dataset"]))
+    rows = []
+    for name, of_claim in table.groupby("claim", sort=False):
+        claim = CLAIMS.get(str(name))
+        counts = [
+            of_claim.loc[of_claim["dataset"] == dataset, "verdict"].value_counts()
+            for dataset in datasets
+        ]
+        rows.append(
+            {
+                "name": name,
+                "sentence": claim.sentence if claim else "",
+                "cells": [
+                    [
+                        {"style": style, "text": f"{int(count[word])} {word}"}
+                        for word, (style, _) in VERDICTS.items()
+                        if count.get(word, 0)
+                    ]
+                    for count in counts
+                ],
+            }
+        )
+    return {"datasets": datasets, "rows": rows}
+
+
 def _claim_row(row: pd.Series) -> dict[str, Any]:
     word = row["verdict"] if isinstance(row["verdict"], str) else ""
     style = VERDICTS[word][0] if word in VERDICTS else "none"
@@ -49,23 +79,30 @@ def _claim_row(row: pd.Series) -> dict[str, Any]:
         "style": style,
         "dataset": row["dataset"],
         "quantity": row["quantity"],
+        "remark": _remark(row["note"]),
         "details": [
             prefix + text
             for prefix, text in zip(prefixes, details, strict=True)
             if isinstance(text, str) and text
         ],
-        "effect": effect_text(row["effect"], row["estimate"], row["low"], row["high"]),
+        "effect": effect_text(row["estimate"], row["low"], row["high"]),
+        "effect_name": row["effect"],
         "p": p_text(row["p_holm"]),
         "n": f"{row['n']:,}",
     }
 
 
-def effect_text(name: str, estimate: float, low: float, high: float) -> str:
-    """'Spearman's rho 0.61 [0.52, 0.69]'; a dash where there is no number."""
+def _remark(note: Any) -> str:
+    """What of a note must not be overlooked; it stands first in the note."""
+    first = note.split("; ")[0] if isinstance(note, str) else ""
+    return first if first.startswith(_REMARKS) or " of at least " in first else ""
+
+
+def effect_text(estimate: float, low: float, high: float) -> str:
+    """'0.61 [0.52, 0.69]'; a dash where there is no number."""
     if math.isnan(estimate):
         return "–"
-    numbers = f"{estimate:.3g} [{low:.3g}, {high:.3g}]".replace("-", "−")
-    return f"{name} {numbers}"
+    return f"{estimate:.3g} [{low:.3g}, {high:.3g}]".replace("-", "−")
 
 
 def p_text(p: float) -> str:
@@ -78,7 +115,9 @@ def p_text(p: float) -> str:
 def summary(table: pd.DataFrame, surveys: Mapping[str, xr.Dataset]) -> str:
     """The study in a sentence or two: networks, datasets, how many rows got which verdict."""
     total = sum(survey.sizes["network"] for survey in surveys.values())
-    fitted = sum(int((survey["status"].values == "fitted").sum()) for survey in surveys.values())
+    fitted = sum(
+        int((survey["status"].to_numpy() == "fitted").sum()) for survey in surveys.values()
+    )
     counts = table["verdict"].value_counts()
     words = [f"{int(counts[word])} {word}" for word in VERDICTS if counts.get(word, 0)]
     return (
@@ -92,14 +131,14 @@ def network_rows(surveys: Mapping[str, xr.Dataset]) -> list[dict[str, Any]]:
     rows = []
     for name, survey in surveys.items():
         groups = GROUPS | {f"pairs: {factor}": f"pair_{factor}" for factor in FACTOR_SIDES}
-        status = survey["status"].values
+        status = survey["status"].to_numpy()
         for group, column in groups.items():
             if column is None:
-                member = status == status
+                member = np.ones(len(status), bool)
             elif column.startswith("pair_"):
-                member = survey[column].values != ""
+                member = survey[column].to_numpy() != ""
             else:
-                member = survey[column].values.astype(bool)
+                member = survey[column].to_numpy().astype(bool)
             counts = [int((status[member] == word).sum()) for word in STATUSES]
             rows.append(
                 {

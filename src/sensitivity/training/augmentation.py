@@ -101,7 +101,9 @@ class ImageTable:
         count = (2 * spec.max_shift + 1) ** 2 * (1 + spec.flip)
         end = start + len(images)
         blocks = range(start // _STEPS_TOGETHER, (end - 1) // _STEPS_TOGETHER + 1)
-        drawn = np.concatenate([_draws(spec.seed, count, images.shape[1], block) for block in blocks])
+        drawn = np.concatenate(
+            [_draws(spec.seed, count, images.shape[1], block) for block in blocks]
+        )
         begin = start - blocks[0] * _STEPS_TOGETHER
         return images + (first + drawn[begin : begin + len(images)]) * self.size
 

@@ -75,7 +75,9 @@ def train_cohort(
     lock = weights.with_name(f".{weights.name}.lock")
     with devices.exclusive(lock, f"cohort {weights}") as waited:
         if waited and _written(specs, weights, curves):
-            logger.info("%s has been written meanwhile, by the process that was waited for", weights)
+            logger.info(
+                "%s has been written meanwhile, by the process that was waited for", weights
+            )
             return
         images = datasets.load(store)
         _check_dataset(specs, images)
@@ -116,7 +118,9 @@ def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
 def _code_digest() -> str:
     """SHA-256 of the modules that decide a network's weights: a checkpoint of other code is not used."""
     folder = Path(__file__).parent
-    files = sorted([*folder.glob("*.py"), folder.parent / "networks.py", folder.parent / "seeds.py"])
+    files = sorted(
+        [*folder.glob("*.py"), folder.parent / "networks.py", folder.parent / "seeds.py"]
+    )
     digest = hashlib.sha256(torch.__version__.encode())
     for file in files:
         digest.update(file.read_bytes())
@@ -158,7 +162,9 @@ class _Cohort:
             "trained %d networks in %s: %s",
             len(self.specs),
             duration(sum(finished.record.train_seconds for finished in self.finished.values())),
-            ", ".join(f"{counts.count(status)} {status}" for status in sorted(set(map(str, counts)))),
+            ", ".join(
+                f"{counts.count(status)} {status}" for status in sorted(set(map(str, counts)))
+            ),
         )
 
     def _train_subset(self, specs: Sequence[NetworkSpec]) -> None:

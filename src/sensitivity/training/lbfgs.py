@@ -75,7 +75,12 @@ class LBFGSTrainer:
         self._kept = self.parameters.clone()
         plain = self.data.train.plain
         self._passes = ForwardBackward(
-            self.layout, self.parameters, self.gradients, plain[None], runs_of([spec.unit]), self.route
+            self.layout,
+            self.parameters,
+            self.gradients,
+            plain[None],
+            runs_of([spec.unit]),
+            self.route,
         )
         self._labels = torch.from_numpy(labels)[None].to(plain.device)
         targets = target_positions(labels[None], self.data.classes)

@@ -183,7 +183,9 @@ class ForwardBackward(Forward):
         self.probabilities = torch.empty_like(self.logits)
         self._flat = self.probabilities.view(-1)
         networks, points, _ = x.shape
-        self._minus_one = torch.full((networks * points,), -1.0, dtype=rows.dtype, device=rows.device)
+        self._minus_one = torch.full(
+            (networks * points,), -1.0, dtype=rows.dtype, device=rows.device
+        )
         self._scale = 1.0 / points
         ones = torch.ones(networks, 1, points, dtype=rows.dtype, device=rows.device)
         backs = [torch.empty_like(h) for h in self.hidden[1:]]
@@ -198,7 +200,9 @@ class ForwardBackward(Forward):
             ]
             masks: list[tuple[torch.Tensor, torch.Tensor, Clamp]] = []
             if l:
-                products.append(product(delta, self.weights[l].transpose(1, 2), backs[l - 1], route))
+                products.append(
+                    product(delta, self.weights[l].transpose(1, 2), backs[l - 1], route)
+                )
                 delta = backs[l - 1]
                 masks = [(delta[place], self.hidden[l][place], clamp) for place, clamp in runs]
             self._back.append((products, masks))
@@ -231,9 +235,7 @@ def target_positions(labels: np.ndarray, classes: int) -> np.ndarray:
     return (start + labels * points).reshape(*labels.shape[:-2], networks * points)
 
 
-def cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy (nats), float64, and correctness, bool, at points: tensors (network, point).
 
     Args:

@@ -1,0 +1,146 @@
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+import matplotlib
+from sensitivity import survey as contracts
+from sensitivity.analysis.verdicts import Settings
+from sensitivity.figures import FIGURES, SUFFIXES, draw, save
+from sensitivity.figures.captions import counts_sentence
+from sensitivity.figures.style import log_ticks
+
+SETTINGS = Settings(point_networks=8)
+
+
+def nothing_fitted(dataset):
+    """The same networks, none of which fits, so that nothing is measured."""
+    dataset = dataset.copy(deep=True)
+    dataset["status"][:] = "not fitted"
+    for name, variable in contracts.CONTRACTS["survey"].variables.items():
+        if "sample" in variable.dims or name in ("sensitivity", "mean_transitions"):
+            dataset[name][:] = np.nan
+    return dataset
+
+
+def write(folder, surveys, *, groups=True):
+    paths = {}
+    for name, dataset in surveys.items():
+        extra = {}
+        if groups:
+            extra = {"ellipses": synthetic.ellipses(dataset), "slices": synthetic.slices(dataset)}
+        paths[name] = folder / f"{name}.zarr"
+        contracts.write(dataset, paths[name], "survey", groups=extra)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    """Kind of study -> survey stores."""
+    small = {"networks": 40, "samples": 60, "transition_points": 20, "pairs": 6}
+    several = {
+        name: synthetic.survey(seed=seed, **small)
+        for seed, name in enumerate(("MNIST", "FashionMNIST", "CIFAR10", "CIFAR100"))
+    }
+    folder = tmp_path_factory.mktemp
+    one = synthetic.survey(**small)
+    alone = one.isel(network=np.flatnonzero(one["in_survey"].to_numpy()))
+    single = one.isel(network=np.flatnonzero(one["in_slices"].to_numpy()))
+    single = single.assign_coords(in_ellipses=("network", [True]))
+    return {
+        "normal": write(folder("normal"), {"digits": one}),
+        "several": write(folder("several"), several),
+        "nothing fitted": write(
+            folder("nothing"), {"digits": nothing_fitted(one)}, groups=False
+        ),
+        "one of two fitted": write(
+            folder("half"), {"MNIST": nothing_fitted(one), "digits": one}, groups=False
+        ),
+        "no networks": write(
+            folder("none"), {"digits": one.isel(network=slice(0, 0))}, groups=False
+        ),
+        "one network": write(folder("single"), {"digits": single}),
+        "no pairs": write(folder("survey"), {"digits": alone}),
+    }
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_written_whole_and_again_with_the_same_bytes(name, studies, tmp_path):
+    before = dict(matplotlib.rcParams)
+    written = draw(name, studies["normal"], tmp_path / "figures" / name, SETTINGS)
+    assert dict(matplotlib.rcParams) == before
+    assert [path.name for path in written] == [name + suffix for suffix in SUFFIXES]
+    # nothing else lies there: no temporary file stays behind
+    assert set((tmp_path / "figures").iterdir()) == set(written)
+    pdf, png, csv, txt = written
+    assert pdf.read_bytes().startswith(b"%PDF-")
+    assert b"CreationDate" not in pdf.read_bytes()
+    assert png.read_bytes().startswith(b"\x89PNG")
+    drawn = FIGURES[name](studies["normal"], SETTINGS)
+    assert txt.read_text(encoding="utf-8") == drawn.caption + "\n"
+    read = pd.read_csv(csv, dtype={"network": str})
+    pd.testing.assert_frame_equal(read, drawn.numbers, check_dtype=False, rtol=1e-8)
+    for one, other in zip(written, save(drawn, tmp_path / "again"), strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.suffix
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(
+    ("study", "empty"),
+    [
+        ("several", ()),
+        ("nothing fitted", FIGURES),
+        ("no networks", FIGURES),
+        ("one of two fitted", ("ellipses", "slices")),
+        ("one network", ("factors",)),
+        ("no pairs", ("factors",)),
+    ],
+)
+def test_every_kind_of_study_has_every_figure(name, study, empty, studies):
+    drawn = FIGURES[name](studies[study], SETTINGS)
+    drawn.figure.draw_without_rendering()
+    assert drawn.numbers.empty == (name in empty)
+    assert "dataset" in drawn.numbers
+    if name != "factors":
+        assert all(f"{dataset}: n = " in drawn.caption for dataset in studies[study])
+    if drawn.numbers.empty:
+        (axes,) = drawn.figure.axes
+        assert axes.texts[0].get_text().endswith(".")
+
+
+def test_an_unknown_figure_is_named(studies, tmp_path):
+    with pytest.raises(ValueError, match="no figure 'parametres'; expected one of sensitivity"):
+        draw("parametres", studies["normal"], tmp_path / "figure", SETTINGS)
+
+
+def test_a_missing_survey_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.zarr: no consolidated Zarr store"):
+        draw("parameters", {"digits": tmp_path / "nowhere.zarr"}, tmp_path / "figure", SETTINGS)
+
+
+def test_counts_are_said_part_by_part():
+    from sensitivity.analysis.survey_table import LeftOut
+
+    two = LeftOut(1242, "survey networks")
+    two.add("not fitted", 2)
+    two.add("diverged", 0)
+    said = counts_sentence("network", {"MNIST": (1240, two), "digits": (1, LeftOut(1))})
+    assert said == (
+        "MNIST: n = 1,240 networks (left out: 2 of 1242 survey networks: 2 not fitted). "
+        "digits: n = 1 network (left out: none)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.04, 12, ["0.1", "1", "10"]),
+        (9, 41, ["10", "20", "30"]),
+        (12, 14.5, ["12", "13", "14"]),
+        (1e-9, 5, ["$10^{-9}$", "$10^{-6}$", "$10^{-3}$", "$10^{0}$"]),
+    ],
+)
+def test_ticks_of_wide_and_narrow_logarithmic_axes(low, high, expected):
+    ticks, labels = log_ticks(low, high)
+    assert labels == expected
+    assert all(low <= tick <= high for tick in ticks)

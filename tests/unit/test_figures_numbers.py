@@ -1,0 +1,274 @@
+"""The numbers that figures draw, worked out a second time, network by network."""
+
+import numpy as np
+import pytest
+import synthetic
+
+from sensitivity.analysis.verdicts import Settings
+from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
+from sensitivity.survey import ELLIPSE_KINDS, ELLIPSE_STATES, FACTOR_SIDES
+
+
+@pytest.fixture(scope="module")
+def surveys():
+    small = {"samples": 80, "transition_points": 20, "unfitted": 0.2, "diverged": 0.1}
+    return {
+        "digits": synthetic.survey(seed=1, networks=60, pairs=8, **small),
+        "MNIST": synthetic.survey(seed=2, networks=40, pairs={"labels": 5}, **small),
+    }
+
+
+def counted(dataset):
+    """Fitted, not fitted, diverged members of the survey, counted one by one."""
+    counts = {"fitted": 0, "not fitted": 0, "diverged": 0}
+    for status, member in zip(
+        dataset["status"].to_numpy(), dataset["in_survey"].to_numpy(), strict=True
+    ):
+        counts[status] += int(member)
+    return counts
+
+
+@pytest.mark.parametrize("module", [parameters, sensitivity])
+def test_scatters_hold_each_fitted_network_once_and_captions_count_the_others(module, surveys):
+    drawn = module.figure(surveys)
+    for name, dataset in surveys.items():
+        numbers = drawn.numbers[drawn.numbers["dataset"] == name].set_index("network")
+        counts = counted(dataset)
+        total = sum(counts.values())
+        assert len(numbers) == counts["fitted"]
+        assert (
+            f"{name}: n = {counts['fitted']} fitted networks (left out: "
+            f"{total - counts['fitted']} of {total} survey networks: "
+            f"{counts['not fitted']} not fitted, {counts['diverged']} diverged)."
+        ) in drawn.caption
+        for network in numbers.index:
+            row = dataset.sel(network=network)
+            assert row["status"].item() == "fitted"
+            assert row["in_survey"].item()
+            for column in numbers.columns.drop("dataset"):
+                assert numbers.loc[network, column] == row[column].item()
+
+
+def test_marks_stand_where_the_numbers_say(surveys):
+    drawn = sensitivity.figure({"digits": surveys["digits"]}, hyperparameter="unit")
+    left, right = drawn.figure.axes[:2]
+    for panel in (left, right):
+        (marks,) = panel.collections
+        assert np.array_equal(marks.get_offsets(), drawn.numbers[["sensitivity", "gap"]])
+    bar = drawn.figure.axes[-1]
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == sorted(
+        set(drawn.numbers["unit"])
+    )
+
+
+def test_spearman_in_the_panel_is_the_rank_correlation_of_the_marks(surveys):
+    drawn = sensitivity.figure({"digits": surveys["digits"]})
+    ranks = drawn.numbers[["sensitivity", "gap"]].rank()
+    rho = np.corrcoef(ranks["sensitivity"], ranks["gap"])[0, 1]
+    assert drawn.figure.axes[0].texts[0].get_text() == f"ρ = {rho:.2f}, n = {len(ranks)}"
+
+
+def test_silent_networks_are_left_out_of_the_logarithmic_axis_and_counted(surveys):
+    dataset = surveys["digits"].copy(deep=True)
+    fitted = np.flatnonzero(
+        (dataset["status"].to_numpy() == "fitted") & dataset["in_survey"].to_numpy()
+    )
+    dataset["sensitivity"][fitted[:3]] = 0
+    drawn = sensitivity.figure({"digits": dataset})
+    assert len(drawn.numbers) == len(fitted) - 3
+    assert "3 with J = 0 at every test point" in drawn.caption
+
+
+def test_a_loss_of_zero_stands_at_the_edge_and_is_counted(surveys):
+    dataset = surveys["digits"].copy(deep=True)
+    dataset["train_loss"][:] = np.where(np.arange(dataset.sizes["network"]) % 2, 0.0, 1e-3)
+    drawn = parameters.figure({"digits": dataset})
+    zeros = int((drawn.numbers["train_loss"] == 0).sum())
+    assert zeros > 0
+    assert f"{zeros} networks with a training loss of exactly 0 at the left edge" in drawn.caption
+    marks = drawn.figure.axes[1].collections[0].get_offsets()
+    assert set(np.asarray(marks)[:, 0]) == {1e-3, 5e-4}
+
+
+def test_an_unknown_hyperparameter_is_named(surveys):
+    with pytest.raises(ValueError, match="found 'depht'"):
+        sensitivity.figure(surveys, hyperparameter="depht")
+
+
+def test_pairs_are_those_with_both_sides_fitted(surveys):
+    drawn = factors.figure(surveys)
+    numbers = drawn.numbers.set_index(["dataset", "factor", "pair", "quantity"])
+    expected = 0
+    for name, dataset in surveys.items():
+        for factor, (worse, better) in FACTOR_SIDES.items():
+            pairs = dataset[f"pair_{factor}"].to_numpy()
+            sides = dataset[f"side_{factor}"].to_numpy()
+            both = 0
+            for pair in sorted(set(pairs) - {""}):
+                (row,) = np.flatnonzero((pairs == pair) & (sides == worse))
+                (other,) = np.flatnonzero((pairs == pair) & (sides == better))
+                status = dataset["status"].to_numpy()
+                if status[row] != "fitted" or status[other] != "fitted":
+                    continue
+                both += 1
+                for quantity, variable in (
+                    ("gap", "gap"),
+                    ("sensitivity", "sensitivity"),
+                    ("transitions", "mean_transitions"),
+                ):
+                    found = numbers.loc[(name, factor, pair, quantity)]
+                    assert found["worse"] == dataset[variable].to_numpy()[row]
+                    assert found["better"] == dataset[variable].to_numpy()[other]
+                    expected += 1
+            total = len(set(pairs) - {""})
+            if total:
+                assert (
+                    f"{name}, {factor}: n = {both} pair{'' if both == 1 else 's'} "
+                    f"(left out: {total - both} of {total} pairs"
+                ) in drawn.caption or both == total
+    assert len(numbers) == expected
+
+
+def test_the_share_above_the_diagonal_is_counted(surveys):
+    drawn = factors.figure({"MNIST": surveys["MNIST"]})
+    numbers = drawn.numbers[drawn.numbers["quantity"] == "gap"]
+    above = sum(worse > better for worse, better in zip(*numbers[["worse", "better"]].to_numpy().T))
+    assert drawn.figure.axes[0].texts[0].get_text() == f"{above} of {len(numbers)} above"
+
+
+def test_densities_and_rates_of_points_add_up(surveys):
+    dataset = surveys["digits"]
+    settings = Settings(point_networks=1000)
+    drawn = points.figure({"digits": dataset}, settings)
+    panels = dict(tuple(drawn.numbers.groupby("panel")))
+    fitted = (dataset["status"] == "fitted") & dataset["in_survey"]
+    chosen = dataset.isel(network=np.flatnonzero(fitted.to_numpy()))
+    norm = chosen["jacobian_norm"].to_numpy()
+    loss = chosen["loss"].to_numpy()
+    wrong = chosen["margin"].to_numpy() <= 0
+    silent = int((norm == 0).sum())
+    assert silent == 10
+    assert f"digits: {norm.size - silent:,} points; left out: {silent} with a Jacobian" in (
+        drawn.caption
+    )
+    kept = norm > 0
+    scale = np.sqrt((chosen["logit_jacobian_norm"].to_numpy() ** 2).mean(1) / 10)[:, None]
+    for panel, x in (("loss", norm), ("relation", norm / scale)):
+        bins = panels[panel]
+        assert bins["value"].sum() == kept.sum()
+        # each bin, counted by going through the points; edges belong to one side or the other
+        for _, row in bins.sample(12, random_state=0).iterrows():
+            x_inside = (x[kept] >= row["x_low"] * 0.999999) & (
+                x[kept] <= row["x_high"] * 1.000001
+            )
+            y_inside = (loss[kept] >= row["y_low"] * 0.999999) & (
+                loss[kept] <= row["y_high"] * 1.000001
+            )
+            assert (x_inside & y_inside).sum() == pytest.approx(row["value"], abs=1)
+    rates = panels["misclassification"]
+    assert rates["n"].sum() == kept.sum()
+    assert (rates["value"] * rates["n"]).sum() == pytest.approx(wrong[kept].sum())
+    assert (rates["low"] <= rates["value"]).all()
+    assert (rates["value"] <= rates["high"]).all()
+    assert rates["n"].max() - rates["n"].min() <= 3
+    last = rates.iloc[-1]
+    inside = kept & (norm >= last["x_low"])
+    assert last["value"] == wrong[inside].mean()
+
+
+def test_bounds_reach_to_the_smallest_losses():
+    dataset = synthetic.survey(networks=20, pairs=0, samples=80, transition_points=5)
+    dataset["loss"][:] = np.where(
+        np.isfinite(dataset["loss"]), np.geomspace(1e-18, 1, 80)[None], np.nan
+    )
+    numbers = points.figure({"digits": dataset}).numbers
+    bounds = numbers[numbers["panel"] == "bounds"]
+    assert bounds["y_low"].min() == pytest.approx(1e-18)
+    # with r = 1 - p on m other classes alike, S = r^2 (1 + 1/m) + 2 r^2 / m = r^2 (1 + 3/m)
+    small = bounds[bounds["y_low"] < 1e-6]
+    assert np.allclose(small["high"] / small["y_low"], 2, rtol=1e-5)
+    assert np.allclose(small["low"] / small["y_low"], np.sqrt(1 + 3 / 9), rtol=1e-5)
+
+
+def test_curves_of_ellipses_are_means_over_networks_and_ellipses(surveys):
+    dataset = surveys["digits"]
+    group = synthetic.ellipses(dataset, angles=24, count=2)
+    drawn = ellipses.figure({"digits": dataset}, {"digits": group})
+    numbers = drawn.numbers.set_index(["quantity", "state", "kind"]).sort_index()
+    networks = group.sizes["network"]
+    for i, state in enumerate(ELLIPSE_STATES):
+        for j, kind in enumerate(ELLIPSE_KINDS):
+            for quantity in ellipses.QUANTITIES:
+                curve = numbers.loc[(quantity, state, kind)]
+                assert (curve["n"] == networks).all()
+                for angle in (0, 7, 23):
+                    values = []
+                    for network in range(networks):
+                        of_ellipses = []
+                        for ellipse in range(2):
+                            norm = group["jacobian_norm"].to_numpy()[network, i, j, ellipse, angle]
+                            count = group["transitions"].to_numpy()[network, i, j, ellipse, angle]
+                            arc = group["arc_length"].to_numpy()[network, j, ellipse, angle]
+                            of_ellipses.append(
+                                {
+                                    "jacobian_norm": norm,
+                                    "transitions_per_length": count / arc,
+                                    "transitions_per_radian": count / (2 * np.pi / 24),
+                                }[quantity]
+                            )
+                        values.append(sum(of_ellipses) / 2)
+                    row = curve.iloc[angle]
+                    assert row["mean"] == pytest.approx(np.mean(values))
+                    middle = 0 if quantity == "jacobian_norm" else np.pi / 24
+                    assert row["angle"] == pytest.approx(2 * np.pi * angle / 24 + middle)
+                    error = 1.96 * np.std(values) / np.sqrt(networks)
+                    assert row["high"] - row["low"] == pytest.approx(2 * error, rel=0.2)
+                    assert row["low"] < row["mean"] < row["high"]
+
+
+def test_ellipses_count_the_networks_chosen_but_not_drawn(surveys):
+    dataset = surveys["digits"]
+    chosen = dataset["in_ellipses"].to_numpy()
+    status = dataset["status"].to_numpy()[chosen]
+    group = synthetic.ellipses(dataset)
+    drawn = ellipses.figure({"digits": dataset}, {"digits": group.isel(network=slice(2, None))})
+    n = int((status == "fitted").sum()) - 2
+    assert f"digits: n = {n} networks (left out: {len(status) - n} of {len(status)}" in drawn.caption
+    for reason in ("not fitted", "diverged"):
+        count = int((status == reason).sum())
+        assert (f"{count} {reason}" in drawn.caption) == (count > 0)
+    assert "2 fitted but not measured" in drawn.caption
+
+
+def test_slices_draw_the_grid_as_measured(surveys):
+    groups = {name: synthetic.slices(dataset) for name, dataset in surveys.items()}
+    drawn = slices.figure(surveys, groups)
+    for name, group in groups.items():
+        for state in ELLIPSE_STATES:
+            grid = drawn.numbers[
+                (drawn.numbers["dataset"] == name) & (drawn.numbers["state"] == state)
+            ]
+            found = grid.pivot_table(index="y", columns="x", values="boundary")
+            expected = group["boundary"].sel(state=state).squeeze("network")
+            assert np.array_equal(found.to_numpy(), expected.to_numpy())
+            assert np.allclose(found.columns, group["x"])
+            assert np.allclose(found.index, group["y"])
+            share = f"{100 * expected.to_numpy().mean():.1f}%"
+            assert share in drawn.caption
+    image = drawn.figure.axes[0].images[0]
+    dark = np.asarray(image.get_array()).sum(axis=2) < 0.5
+    first = next(iter(groups.values()))
+    assert np.array_equal(dark, first["boundary"].to_numpy()[0, 0])
+
+
+def test_more_slices_than_a_page_holds_are_counted(surveys):
+    dataset = surveys["digits"].copy(deep=True)
+    fitted = np.flatnonzero(dataset["status"].to_numpy() == "fitted")
+    chosen = np.isin(np.arange(dataset.sizes["network"]), fitted[:6])
+    dataset = dataset.assign_coords(in_slices=("network", chosen))
+    drawn = slices.figure({"digits": dataset}, {"digits": synthetic.slices(dataset, resolution=8)})
+    assert drawn.numbers["network"].nunique() == slices.LIMIT == 4
+    assert (
+        "n = 4 networks (left out: 2 of 6 networks chosen: "
+        "2 measured but not drawn, to keep the figure on a page)"
+    ) in drawn.caption

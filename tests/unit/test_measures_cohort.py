@@ -1,0 +1,197 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from measure_helpers import polygons, spec
+from sklearn.datasets import load_digits
+
+from sensitivity import datasets, networks, survey, weights
+from sensitivity.measures import cohort, jacobian_norm, paths, transitions
+
+POINTS = {"points": 5, "seed": 0}
+ELLIPSES = {"count": 2, "angles": 24, "seed": 0}
+SLICES = {"resolution": 20, "margin": 0.25, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def images():
+    pixels, labels = load_digits(return_X_y=True)
+    pixels = pixels.astype(np.uint8).reshape(-1, 1, 8, 8)
+    return datasets.Images(
+        pixels[:120], labels[:120], pixels[120:160], labels[120:160], "digits", tuple("0123456789")
+    )
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch, images):
+    """A cohort of three networks on a small data set, two of them fitted; paths by argument name."""
+    monkeypatch.setattr(datasets, "load", lambda store: images)
+    specs = [spec(train_size=100, width=8, depth=2, seed=k, subset_seed=k % 2) for k in range(3)]
+    stack = networks.initial(specs, 64, 10)
+    for tensor in (*stack.weights, *stack.biases):
+        tensor += 0.1
+    weights.save(tmp_path / "w.safetensors", [(specs, stack)])
+    write_training(tmp_path / "t.zarr", specs, ["fitted", "not fitted", "fitted"])
+    names = ("w.safetensors", "t.zarr", "images.zarr", "out.zarr")
+    return specs, stack, [tmp_path / name for name in names]
+
+
+def write_training(path, specs, statuses):
+    contract = survey.CONTRACTS["training"]
+    sizes = {"network": len(specs), "check": 1}
+    values = {"float": 0.0, "int": 0, "str": "", "bool": False}
+
+    def filled(variable):
+        shape = [sizes[dim] for dim in variable.dims]
+        dtype = object if variable.kind == "str" else None
+        return variable.dims, np.full(shape, values[variable.kind], dtype=dtype)
+
+    dataset = xr.Dataset(
+        {name: filled(v) for name, v in contract.variables.items()},
+        {name: filled(v) for name, v in contract.coordinates.items()},
+    )
+    dataset["network"] = [one.id for one in specs]
+    dataset["status"] = ("network", np.array(statuses, dtype=object))
+    survey.write(dataset, path, "training")
+
+
+def members(found, specs):
+    return [{one.id: k for k, one in enumerate(specs)}[name] for name in found["network"].values]
+
+
+def test_jacobian_store(files, images):
+    specs, stack, arguments = files
+    cohort.measure_jacobian(*arguments)
+    found = survey.read(arguments[-1], "jacobian")
+    order = members(found, specs)
+    assert sorted(order) == [0, 2]
+    x = torch.from_numpy(datasets.standardise(images.test_images))
+    norms = jacobian_norm(stack, x)[order]
+    np.testing.assert_allclose(found["jacobian_norm"], norms, rtol=1e-5)
+    np.testing.assert_allclose(found["jacobian_norm_log10"], norms.log10(), atol=1e-5)
+    np.testing.assert_allclose(
+        found["logit_jacobian_norm"], jacobian_norm(stack, x, "logits")[order], rtol=1e-5
+    )
+    assert found["jacobian_zero"].values.tolist() == [0, 0]
+    np.testing.assert_array_equal(found["label"], images.test_labels)
+    z = stack.to(torch.float64).logits(x.double())[order]
+    f = torch.softmax(z, 2)
+    labels = torch.from_numpy(images.test_labels)
+    for k in range(2):
+        expected = torch.nn.functional.cross_entropy(z[k], labels, reduction="none")
+        np.testing.assert_allclose(found["loss"][k], expected, rtol=1e-9)
+        true = z[k].gather(1, labels[:, None])[:, 0]
+        others = z[k].clone()
+        others[torch.arange(len(labels)), labels] = -torch.inf
+        np.testing.assert_allclose(found["margin"][k], true - others.amax(1), rtol=1e-9)
+        np.testing.assert_allclose(found["target_probability"][k], (-expected).exp(), rtol=1e-9)
+    np.testing.assert_allclose(found["confidence"], f.amax(2), rtol=1e-9)
+    textbook = (f**2 * (1 - 2 * f + (f**2).sum(2, keepdim=True))).sum(2)
+    np.testing.assert_allclose(found["squared_probabilities"], textbook, rtol=1e-9)
+
+
+def test_loss_and_squared_probabilities_of_a_saturated_network(files, images):
+    specs, stack, arguments = files
+    stack.weights[-1] *= 20
+    weights.save(arguments[0], [(specs, stack)])
+    cohort.measure_jacobian(*arguments)
+    found = survey.read(arguments[-1], "jacobian")
+    loss = found["loss"].values
+    assert (loss > 0).all()
+    assert (loss < 1e-20).any()
+    # for two leading classes, with e = 1 - f_t: sum f_i^2 (1 - 2 f_i + sum f_j^2) = 4 e^2 to first order
+    sure = np.isclose(found["target_probability"], 1, atol=1e-10)
+    ratio = found["squared_probabilities"].values[sure] / loss[sure] ** 2
+    assert (np.nan_to_num(ratio, nan=4.0) > 1.0).all()
+    assert (np.nan_to_num(ratio, nan=4.0) < 4.0001).all()
+
+
+def test_transitions_store(files, images):
+    specs, stack, arguments = files
+    cohort.measure_transitions(*arguments, **POINTS)
+    found = survey.read(arguments[-1], "transitions")
+    samples = found["sample"].values
+    assert len(samples) == 5
+    assert (np.diff(samples) > 0).all()
+    pictures = datasets.standardise(images.test_images[samples]).reshape(-1, 1, 8, 8)
+    vertices = torch.from_numpy(paths.translations(pictures.astype(np.float64)))
+    expected = transitions(stack, vertices)[members(found, specs)]
+    np.testing.assert_array_equal(found["transitions"], expected)
+    assert expected.sum() > 0
+    cohort.measure_transitions(*arguments, points=1000, seed=0)
+    everything = survey.read(arguments[-1], "transitions")
+    assert everything.sizes["sample"] == 40
+    np.testing.assert_array_equal(everything["transitions"].sel(sample=samples), expected)
+
+
+def test_ellipses_store(files, images):
+    specs, _, arguments = files
+    chosen = [specs[0].id, specs[1].id, "not in this cohort"]
+    cohort.measure_ellipses(*arguments, networks=chosen, **ELLIPSES)
+    found = survey.read(arguments[-1], "ellipses").load()
+    assert found["network"].values.tolist() == [specs[0].id]
+    assert dict(found.sizes) == {"network": 1, "state": 2, "kind": 3, "ellipse": 2, "angle": 24}
+    # at pi / 3 the ellipse through one class is at its first anchor, a training point
+    made = cohort._ellipses(images, specs[0], 2, 0)
+    point = paths.ellipse_points(made[2:3], np.array([np.pi / 3]))[0, 0]
+    subset = datasets.training_subset(images, 100, specs[0].subset_seed)
+    training = datasets.standardise(images.train_images[subset])
+    assert np.abs(training - point).max(1).min() < 1e-5
+    untrained = networks.initial([specs[0]], 64, 10)
+    norm = jacobian_norm(untrained, torch.from_numpy(point[None]))
+    at = found["jacobian_norm"].isel(network=0, state=0, kind=1, ellipse=0, angle=4)
+    assert float(at) == pytest.approx(float(norm), rel=1e-5)
+    assert (found["transitions"].sum("angle") % 2 == 0).all(), "closed curves of ReLU networks"
+    assert (found["transitions"].sum("angle") > 0).all()
+    assert not found["jacobian_norm"].isel(state=0).equals(found["jacobian_norm"].isel(state=1))
+    before = found["arc_length"].values
+    cohort.measure_ellipses(*arguments, networks=[specs[2].id], **ELLIPSES)
+    again = survey.read(arguments[-1], "ellipses")["arc_length"].values
+    np.testing.assert_array_equal(again, before)  # networks 0 and 2 share their training subset
+
+
+def test_slices_store(files):
+    specs, stack, arguments = files
+    cohort.measure_slices(*arguments, networks=[one.id for one in specs], **SLICES)
+    found = survey.read(arguments[-1], "slices").load()
+    assert sorted(members(found, specs)) == [0, 2]
+    assert float(found["x"][-1]) == 1.25 * 8
+    assert found["boundary"].any(("x", "y")).all()
+    radii = np.hypot(found["anchor_x"], found["anchor_y"])
+    assert (radii <= 8 + 1e-4).all()
+    assert len(set(found["anchor_label"].values[0])) == 3
+    nearest = (
+        found["predicted"]
+        .isel(network=0, state=1)
+        .sel(x=found["anchor_x"][0, 0], y=found["anchor_y"][0, 0], method="nearest")
+    )
+    assert 0 <= int(nearest) < 10
+
+
+@pytest.mark.parametrize(
+    ("measure", "options"),
+    [
+        ("jacobian", {}),
+        ("transitions", POINTS),
+        ("ellipses", {"networks": [], **ELLIPSES}),
+        ("slices", {"networks": [], **SLICES}),
+    ],
+)
+def test_a_cohort_without_fitted_networks_gives_an_empty_store(files, measure, options):
+    specs, _, arguments = files
+    write_training(arguments[1], specs, ["not fitted", "diverged", "not fitted"])
+    getattr(cohort, f"measure_{measure}")(*arguments, **options)
+    assert survey.read(arguments[-1], measure).sizes["network"] == 0
+
+
+def test_the_store_says_where_it_comes_from(files):
+    _, _, arguments = files
+    cohort.measure_transitions(*arguments, **POINTS)
+    attributes = survey.read(arguments[-1], "transitions").attrs
+    assert attributes["measure"] == "transitions"
+    assert attributes["points"] == "5"
+    assert "torch" in attributes["versions"]
+
+
+def test_polygons_of_the_helpers_are_the_studys():
+    assert polygons(2).shape == (2, 8, 64)
