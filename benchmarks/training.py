@@ -128,9 +128,7 @@ def loop(inputs: int, width: int, depth: int, batch: int, stack: int, device: st
     x, y = images(inputs, device)
     torch.manual_seed(0)
     sizes = [inputs, *[width] * depth]
-    layers = [
-        layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())
-    ]
+    layers = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
     network = nn.Sequential(*layers, nn.Linear(width, CLASSES)).to(device)
     optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, fused=True)
     loss = nn.CrossEntropyLoss()
@@ -256,9 +254,7 @@ def work(arguments: dict) -> None:
     if arguments["method"] == "products":
         run, steps = products(arguments["route"], device)
     else:
-        run, steps = METHODS[arguments["method"]](
-            *arguments["size"], arguments["stack"], device
-        )
+        run, steps = METHODS[arguments["method"]](*arguments["size"], arguments["stack"], device)
     for _ in range(2):
         run()
     synchronise(device)
@@ -289,9 +285,7 @@ def measure(processes: int, threads: int, **arguments: object) -> float:
     }
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
-    environment["XLA_FLAGS"] = (
-        "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    )
+    environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     arguments["threads"] = threads
     workers = [
         subprocess.Popen(
@@ -337,7 +331,9 @@ def stacks(method: str, size: tuple[int, int, int, int], device: str) -> list[in
 
 def compare(sizes: list, device: str, seconds: float, repeats: int) -> Iterator[dict]:
     """Steps a second of every method at every size: the best stack size, the median of repeats."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if device != "cpu":
         cores = 1
     methods = [name for name in METHODS if name != "jax" or (has_jax() and device == "cpu")]
@@ -391,16 +387,16 @@ def main() -> None:
     print(f"{where}, torch {torch.__version__}, numpy {np.__version__}")
     sizes = arguments.size or (QUICK if arguments.quick else SIZES)
     ratios: dict[str, list[float]] = {}
-    for k, row in enumerate(
-        compare(sizes, arguments.device, arguments.seconds, arguments.repeats)
-    ):
+    for k, row in enumerate(compare(sizes, arguments.device, arguments.seconds, arguments.repeats)):
         rates = row["rates"]
         others = [name for name in rates if name != "engine"]
         if k == 0:
             print(f"processes: {row['cores']}, peak {row['peak'] / 1e9:.0f} GFLOP/s")
             columns = "".join(f"{'/ ' + name:>12}" for name in others)
-            print(f"{'inputs-width x depth, batch':28}{'us a step':>10}{'networks/s':>11}"
-                  f"{'GFLOP/s':>9}{'of peak':>8}{columns}")
+            print(
+                f"{'inputs-width x depth, batch':28}{'us a step':>10}{'networks/s':>11}"
+                f"{'GFLOP/s':>9}{'of peak':>8}{columns}"
+            )
         inputs, width, depth, batch = row["size"]
         flops = rates["engine"] * step_flops(*row["size"])
         for name in others:

@@ -87,7 +87,7 @@ def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpe
     Fields that its optimizer or stop rule does not use get one fixed value, so that networks with
     equal weights have equal ids.
     """
-    chosen = {**study.defaults.model_dump(), **values}
+    chosen: dict[str, Any] = {**study.defaults.model_dump(), **values}
     settings = study.dataset(dataset)
     augmented = chosen.pop("augmentation")
     if chosen["optimizer"] == "lbfgs":
@@ -99,6 +99,8 @@ def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpe
         }
     if chosen["stop"] != "loss":
         chosen["target_loss"] = 0.0
+    for key in _FLOATS:
+        chosen[key] = float(chosen[key])
     return NetworkSpec(
         dataset=dataset,
         train_size=settings.train_size,
@@ -106,7 +108,7 @@ def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpe
         max_shift=settings.max_shift if augmented else 0,
         flip=settings.flip and augmented,
         fit_accuracy=float(settings.fit_accuracy),
-        **{key: float(v) if key in _FLOATS else v for key, v in chosen.items()},
+        **chosen,
     )
 
 

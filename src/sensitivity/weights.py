@@ -96,7 +96,7 @@ def _digest(specs: str, tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(specs.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].numpy())
+        digest.update(tensors[name].numpy().data)
     return digest.hexdigest()
 
 

@@ -36,7 +36,7 @@ def untrained(inputs=64, classes=10, *, units=("relu",), bias=0.1, precision="fl
     stack = initial(specs, inputs, classes)
     rng = np.random.default_rng(1)
     for b in stack.biases:
-        b += torch.from_numpy(rng.normal(scale=bias, size=tuple(b.shape))).to(b.dtype)
+        b.add_(torch.from_numpy(rng.normal(scale=bias, size=tuple(b.shape))).to(b.dtype))
     return stack
 
 
@@ -75,7 +75,7 @@ def polygons(count, start=300):
 
 
 def codes(stack: Stack, network: int, x: torch.Tensor) -> np.ndarray:
-    """Whether each threshold is passed at points x (point, d): (point, all layers' units x 2), bool."""
+    """Whether each threshold is passed at points x (point, d): (point, all units x 2), bool."""
     h = x.double()
     found = []
     for l in range(stack.depth):
@@ -93,13 +93,13 @@ def column(stack: Stack, found) -> np.ndarray:
     return offsets[found.layer] + found.threshold * widths[found.layer] + found.unit
 
 
-def check_parity(stack, network, found, path, points, place, period):
-    """Per (unit, threshold) and sampling interval: predicted parity = sampled flip. Returns totals.
+def check_parity(stack, found, path, *, points, place, period):
+    """For network 0, per (unit, threshold) and sampling interval: predicted parity = sampled flip. Returns totals.
 
     `points` are samples along one closed path at sorted positions `place` (of period `period`).
     Intervals with a crossing within 1e-9 of an end are left out.
     """
-    sampled = codes(stack, network, points)
+    sampled = codes(stack, 0, points)
     flips = sampled != np.roll(sampled, -1, axis=0)
     mine = found.path == path
     position = np.mod(found.position[mine], period)

@@ -216,8 +216,8 @@ def test_a_fit_that_goes_astray_is_left_out_and_not_warned_of(survey):
     slopes = {points.logistic_fit(p)[1] for p in points.points(changed, names)}
     assert len(slopes) == 1
     assert rows[2].n == 22
-    # most resamples lack one of the two points and are separated
-    assert re.fullmatch(r"does not apply: no value in [5-9]\d% of the resamples", rows[2].note)
+    # three fifths of all resamples lack one of the two points and are separated
+    assert re.fullmatch(r"does not apply: no value in [3-6]\d% of the resamples", rows[2].note)
 
 
 def test_a_fit_that_statsmodels_warns_of_does_not_apply():

@@ -70,7 +70,9 @@ def test_parity_of_each_unit_and_interval(unit, trained):
     place = (np.arange(2**15) + 0.5) * (2 * np.pi / 2**15)
     for path in range(len(made)):
         points = torch.from_numpy(paths.ellipse_points(made[path : path + 1], place)[0])
-        total, sampled = check_parity(stack, 0, found, path, points, place, 2 * np.pi)
+        total, sampled = check_parity(
+            stack, found, path, points=points, place=place, period=2 * np.pi
+        )
         assert total >= sampled > 0
 
 

@@ -1,9 +1,9 @@
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 
-import matplotlib
 from sensitivity import survey as contracts
 from sensitivity.analysis.verdicts import Settings
 from sensitivity.figures import FIGURES, SUFFIXES, draw, save
@@ -50,9 +50,7 @@ def studies(tmp_path_factory):
     return {
         "normal": write(folder("normal"), {"digits": one}),
         "several": write(folder("several"), several),
-        "nothing fitted": write(
-            folder("nothing"), {"digits": nothing_fitted(one)}, groups=False
-        ),
+        "nothing fitted": write(folder("nothing"), {"digits": nothing_fitted(one)}, groups=False),
         "one of two fitted": write(
             folder("half"), {"MNIST": nothing_fitted(one), "digits": one}, groups=False
         ),

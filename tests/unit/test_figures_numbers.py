@@ -56,9 +56,7 @@ def test_marks_stand_where_the_numbers_say(surveys):
         (marks,) = panel.collections
         assert np.array_equal(marks.get_offsets(), drawn.numbers[["sensitivity", "gap"]])
     bar = drawn.figure.axes[-1]
-    assert [tick.get_text() for tick in bar.get_yticklabels()] == sorted(
-        set(drawn.numbers["unit"])
-    )
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == sorted(set(drawn.numbers["unit"]))
 
 
 def test_spearman_in_the_panel_is_the_rank_correlation_of_the_marks(surveys):
@@ -132,7 +130,7 @@ def test_pairs_are_those_with_both_sides_fitted(surveys):
 def test_the_share_above_the_diagonal_is_counted(surveys):
     drawn = factors.figure({"MNIST": surveys["MNIST"]})
     numbers = drawn.numbers[drawn.numbers["quantity"] == "gap"]
-    above = sum(worse > better for worse, better in zip(*numbers[["worse", "better"]].to_numpy().T))
+    above = sum(worse > better for worse, better in numbers[["worse", "better"]].to_numpy())
     assert drawn.figure.axes[0].texts[0].get_text() == f"{above} of {len(numbers)} above"
 
 
@@ -158,9 +156,7 @@ def test_densities_and_rates_of_points_add_up(surveys):
         assert bins["value"].sum() == kept.sum()
         # each bin, counted by going through the points; edges belong to one side or the other
         for _, row in bins.sample(12, random_state=0).iterrows():
-            x_inside = (x[kept] >= row["x_low"] * 0.999999) & (
-                x[kept] <= row["x_high"] * 1.000001
-            )
+            x_inside = (x[kept] >= row["x_low"] * 0.999999) & (x[kept] <= row["x_high"] * 1.000001)
             y_inside = (loss[kept] >= row["y_low"] * 0.999999) & (
                 loss[kept] <= row["y_high"] * 1.000001
             )
@@ -233,7 +229,9 @@ def test_ellipses_count_the_networks_chosen_but_not_drawn(surveys):
     group = synthetic.ellipses(dataset)
     drawn = ellipses.figure({"digits": dataset}, {"digits": group.isel(network=slice(2, None))})
     n = int((status == "fitted").sum()) - 2
-    assert f"digits: n = {n} networks (left out: {len(status) - n} of {len(status)}" in drawn.caption
+    assert (
+        f"digits: n = {n} networks (left out: {len(status) - n} of {len(status)}" in drawn.caption
+    )
     for reason in ("not fitted", "diverged"):
         count = int((status == reason).sum())
         assert (f"{count} {reason}" in drawn.caption) == (count > 0)

@@ -137,7 +137,7 @@ def test_deep_float32_networks_of_gain_8_and_half_neither_overflow_nor_underflow
 
 
 def test_zero_exactly_where_the_logit_jacobian_is():
-    # HardSigmoid is flat below -1/2 and above 1/2: large weights saturate whole layers at some points
+    # HardSigmoid is flat below -1/2 and above 1/2: large weights saturate whole layers somewhere
     stack = untrained(units=["hardsigmoid"], width=4, depth=2, gain=10.0, bias=2.0)
     x = points(300)
     logits, _ = autograd_norms(stack, 0, x, "logits")

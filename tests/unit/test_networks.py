@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -23,7 +24,7 @@ MODULES = [
 def network(unit, widths=(7, 5), inputs=6, classes=3, bias=True):
     layers = []
     sizes = [inputs, *widths]
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b, bias=bias), unit]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 

@@ -1,3 +1,6 @@
+import itertools
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from sensitivity.spec import UNITS
 
 
 def samples(path, count):
-    """Points on a closed polygon (vertex, d) at half steps, `count` an edge, and their positions."""
+    """Points on a closed polygon (vertex, d) at half steps, `count` an edge; their positions."""
     t = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     ends = torch.roll(path, -1, 0)
     points = path[:, None] + t[None, :, None] * (ends - path)[:, None]
@@ -30,7 +33,7 @@ def test_parity_of_each_unit_and_interval_at_65536_samples(unit, trained):
     found = crossings(stack, 0, paths)
     for path in range(len(paths)):
         points, place = samples(paths[path], 2**16 // 8)
-        total, sampled = check_parity(stack, 0, found, path, points, place, 8.0)
+        total, sampled = check_parity(stack, found, path, points=points, place=place, period=8)
         assert total == counts[path] >= sampled
         assert sampled > 0
 
@@ -113,14 +116,12 @@ def quantised(seed, units=("relu",), depth=3, width=16):
 
 
 def rational_count(stack, path):
-    """Transitions of a ReLU network with integer weights on a closed polygon, in exact fractions."""
-    from fractions import Fraction
-
+    """Transitions of a ReLU network with integer weights on a closed polygon, in fractions."""
     points = [[Fraction(int(v)) for v in vertex] for vertex in path]
     points.append(points[0])
     total = 0
-    for w, b in zip(stack.weights[:-1], stack.biases[:-1], strict=True):
-        w, b = ([[int(v) for v in row] for row in w[0]], [int(v) for v in b[0]])
+    for weight, bias in zip(stack.weights[:-1], stack.biases[:-1], strict=True):
+        w, b = [[int(v) for v in row] for row in weight[0]], [int(v) for v in bias[0]]
         z = [
             [sum(x * row[j] for x, row in zip(point, w, strict=True)) + b[j] for j in range(len(b))]
             for point in points
@@ -129,7 +130,7 @@ def rational_count(stack, path):
             signs = [1 if row[j] > 0 else -1 for row in z if row[j] != 0]
             total += sum(u != v for u, v in zip(signs, signs[1:] + signs[:1], strict=True))
         cut = [z[0]]
-        for start, end in zip(z, z[1:], strict=False):
+        for start, end in itertools.pairwise(z):
             where = sorted({u / (u - v) for u, v in zip(start, end, strict=True) if u * v < 0})
             cut += [[u + t * (v - u) for u, v in zip(start, end, strict=True)] for t in where] + [
                 end

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from job import job
-
 from sensitivity.config import load
 from sensitivity.design import design, table
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from job import job
-
 from sensitivity.report import build
 
 if __name__ == "__main__":

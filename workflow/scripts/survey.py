@@ -1,7 +1,6 @@
 """The survey of one data set."""
 
 from job import job
-
 from sensitivity.assembly import assemble
 from sensitivity.survey import provenance
 

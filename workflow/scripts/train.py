@@ -1,9 +1,8 @@
 """Trains the networks of one cohort."""
 
 from job import job, limit_threads
-from sensitivity.training.cohort import Settings, train_cohort
-
 from sensitivity.cohorts import cohort_specs, read_plan
+from sensitivity.training.cohort import Settings, train_cohort
 
 if __name__ == "__main__":
     with job(snakemake):

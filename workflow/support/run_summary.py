@@ -22,6 +22,8 @@ OVERHEAD_S = 3.0
 FLOPS = 3e10
 #: the share of a cohort's cost that each of its jobs takes
 SHARES = {"train": 0.7, "transitions": 0.2, "jacobian": 0.07, "ellipses": 0.02, "slices": 0.01}
+#: beginnings of messages that say no more than the summary line does
+_CHATTER = ("Select jobs to execute", "Execute ", "Conda environments: ignored", "Using shell:")
 
 
 class RunSummary(logging.Handler):
@@ -51,7 +53,7 @@ class RunSummary(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes note of what Snakemake says; other threads read what is kept here."""
-        event = getattr(getattr(record, "event", None), "value", None)
+        event = _event(record)
         if event == "run_info":
             self._plan(getattr(record, "stats", {}))
         elif event == "job_info":
@@ -115,16 +117,31 @@ class RunSummary(logging.Handler):
                 print(self.line(), file=self.stream, flush=True)
 
 
-class _ClearLine(logging.Filter):
-    """Clears the summary line before a message is written over it."""
+class _Quiet(logging.Filter):
+    """Keeps Snakemake's messages to what a person acts on, and the summary line out of their way.
 
-    def __init__(self, stream: TextIO) -> None:
+    What starts and what is selected is dropped: the summary line says it. Faults, a failed job's
+    log, the table of jobs and the final words pass. (The profile's `quiet: rules` would drop a
+    failed job's log too, and with `progress` a dry run's jobs.)
+    """
+
+    def __init__(self, summary: RunSummary) -> None:
         super().__init__()
-        self.stream = stream
+        self.summary = summary
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self.stream.write("\x1b[2K")
+        text = record.getMessage()
+        if _event(record) in {"job_info", "group_info", "shellcmd", "job_started"} or (
+            record.levelno <= logging.INFO and text.startswith(_CHATTER)
+        ):
+            return False
+        if self.summary.terminal:
+            self.summary.stream.write("\x1b[2K")
         return True
+
+
+def _event(record: logging.LogRecord) -> str | None:
+    return getattr(getattr(record, "event", None), "value", None)
 
 
 def cost_seconds(flop: float) -> float:
@@ -141,6 +158,6 @@ def show_summary(main: bool, study: str, report_path: str, costs: Mapping[str, f
         return
     summary = RunSummary(study, report_path, costs, sys.stderr)
     for handler in logger.handlers:
-        if summary.terminal and handler.name == "DefaultStreamHandler":
-            handler.addFilter(_ClearLine(sys.stderr))
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(_Quiet(summary))
     logger.addHandler(summary)

@@ -111,7 +111,7 @@ def path_rows(
                         Question(
                             claim="C1",
                             dataset=dataset,
-                            quantity=f"{measure_name} {text}"
+                            quantity=f"{measure_name}, {text}"
                             + (", untrained" if state == "initial" else ""),
                             test="Wilcoxon signed rank over networks; bootstrap over networks",
                             effect="mean ln ratio",

@@ -1,6 +1,7 @@
 """Figure for C1: sensitivity along ellipses through training points, against the angle."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ _KIND_LABELS = {
     "one class": "3 training points, one class",
     "random": "random ellipse",
 }
-_LINES = {"initial": (0, (2, 1.2)), "trained": "solid"}
+_LINES: dict[str, Any] = {"initial": (0, (2, 1.2)), "trained": "solid"}
 
 
 @styled
@@ -137,7 +138,8 @@ def _axis(panel: Axes, label: str) -> None:
 
 def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
     colours = dict(zip(ELLIPSE_KINDS, COLOURS, strict=False))
-    for (state, kind), curve in numbers.groupby(["state", "kind"], sort=False):
+    for key, curve in numbers.groupby(["state", "kind"], sort=False):
+        state, kind = map(str, key)
         panel.fill_between(
             curve["angle"], curve["low"], curve["high"], color=colours[kind], alpha=0.18, lw=0
         )

@@ -15,7 +15,7 @@ from sensitivity.figures.style import (
     MARKERS,
     Drawn,
     empty_panel,
-    log_ticks,
+    log_axis,
     message_figure,
     note,
     panels,
@@ -128,20 +128,16 @@ def _panel(panel: Axes, pairs: pd.DataFrame, datasets: list[str], *, log: bool) 
     values = drawn[["better", "worse"]].to_numpy(float)
     low, high = values.min(), values.max()
     if log:
-        panel.set_xscale("log")
-        panel.set_yscale("log")
         pad = max((high / low) ** 0.08, 1.1)
         limits = (low / pad, high * pad)
     else:
         pad = max(0.08 * (high - low), 0.01)
         limits = (low - pad, high + pad)
-    panel.set_xlim(limits)
-    panel.set_ylim(limits)
     if log:
-        ticks, labels = log_ticks(*limits)
-        panel.set_xticks(ticks, labels)
-        panel.set_yticks(ticks, labels)
-        panel.minorticks_off()
+        log_axis(panel, "x", *limits)
+        log_axis(panel, "y", *limits)
+    else:
+        panel.set(xlim=limits, ylim=limits)
     panel.plot(limits, limits, color=GREY, lw=0.8, zorder=1)
     above = int((drawn["worse"] > drawn["better"]).sum())
     note(panel, f"{above} of {len(drawn)} above", corner="lower right")

@@ -19,6 +19,7 @@ from sensitivity.figures.style import (
     COLOURS,
     Drawn,
     empty_panel,
+    log_axis,
     message_figure,
     note,
     panels,
@@ -102,6 +103,8 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
         row[0].set(xlabel=_NORM, ylabel="loss at the point (nat)")
         _density(row[1], of["relation"], norm)
         row[1].set(xlabel=_SCALED, ylabel="loss at the point (nat)")
+        reach = mine[["x_low", "low", "x_high", "high"]][mine["panel"].isin(["relation", "bounds"])]
+        log_axis(row[1], "x", max(reach.min().min(), FLOOR), 1.5 * reach.max().max())
         for bound, line in (("low", "solid"), ("high", "dashed")):
             of_bounds = of["bounds"]
             label = "least" if bound == "low" else "greatest"
@@ -216,7 +219,8 @@ def _density(panel: Axes, bins: pd.DataFrame, norm: LogNorm) -> None:
     counts = np.zeros((len(y) - 1, len(x) - 1))
     counts[np.searchsorted(y, bins["y_low"]), np.searchsorted(x, bins["x_low"])] = bins["value"]
     panel.pcolormesh(x, y, np.ma.masked_equal(counts, 0), norm=norm, cmap="Blues", rasterized=True)
-    panel.set(xscale="log", yscale="log")
+    log_axis(panel, "x", x[0], x[-1])
+    log_axis(panel, "y", y[0], y[-1])
 
 
 def _rate(panel: Axes, rates: pd.DataFrame) -> None:
@@ -231,7 +235,8 @@ def _rate(panel: Axes, rates: pd.DataFrame) -> None:
         elinewidth=0.9,
         markersize=3.5,
     )
-    panel.set(xscale="log", xlabel=_NORM, ylabel="misclassification rate")
+    panel.set(xlabel=_NORM, ylabel="misclassification rate")
+    log_axis(panel, "x", rates["x_low"].min() / 1.5, 1.5 * rates["x_high"].max())
     panel.set_ylim(bottom=0)
     note(panel, f"n = {plural(int(rates['n'].sum()), 'point')}")
 

@@ -1,12 +1,14 @@
 """Figure for C2: the Jacobian norm at test points against the generalization gap."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from sensitivity.analysis.survey_table import sensitive, survey_members
@@ -87,7 +89,7 @@ def _by_level(drawn: Figure, panel: Axes, table: pd.DataFrame, name: str) -> Non
     bar.set_label({"gain": "gain of the initial weights"}.get(name, name.replace("_", " ")))
 
 
-def _scatter(panel: Axes, table: pd.DataFrame, **colour: object):  # type: ignore[no-untyped-def]
+def _scatter(panel: Axes, table: pd.DataFrame, **colour: Any) -> PathCollection:
     panel.set_xscale("log")
     panel.margins(y=0.14)
     note(panel, spearman_text(table["sensitivity"], table["gap"]))

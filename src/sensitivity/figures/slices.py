@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
@@ -71,7 +71,7 @@ def _slice(panel: Axes, state: xr.Dataset, group: xr.Dataset) -> None:
     predicted = state["predicted"].transpose("y", "x").to_numpy()
     boundary = state["boundary"].transpose("y", "x").to_numpy().astype(bool)
     # Pale class colours beneath dark boundaries; classes beyond 20 use the colours again
-    palette = np.array([to_rgb(colour) for colour in matplotlib.colormaps["tab20"].colors])
+    palette = np.array([to_rgb(colour) for colour in color_sequences["tab20"]])
     image = 1 - 0.38 * (1 - palette[predicted % len(palette)])
     image[boundary] = np.array(to_rgb("#1a1a1a"))
     x, y = group["x"].to_numpy(), group["y"].to_numpy()

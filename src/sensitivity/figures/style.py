@@ -1,9 +1,9 @@
 """The look that every figure shares, and the pieces that more than one figure draws."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import matplotlib
 import matplotlib.style
@@ -106,7 +106,16 @@ def log_ticks(low: float, high: float, most: int = 4) -> tuple[list[float], list
     return chosen, labels
 
 
-def levels(values: Sequence[float]) -> tuple[Colormap, BoundaryNorm, list[float]]:
+def log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """Makes an axis logarithmic, from `low` to `high`, with the ticks of `log_ticks`."""
+    ticks, labels = log_ticks(low, high)
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    axis.set_ticks(ticks, labels)
+    axis.minorticks_off()
+
+
+def levels(values: Iterable[Any]) -> tuple[Colormap, BoundaryNorm, list[Any]]:
     """Colour map and norm for a hyper-parameter with few ordered values: one colour a value.
 
     Returns:

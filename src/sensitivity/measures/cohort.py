@@ -4,9 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -77,7 +75,7 @@ def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict
     true = z.gather(1, labels[:, None])[:, 0]
     others = z.scatter(1, labels[:, None], -torch.inf)
     f = torch.softmax(z, 1).sort(1, descending=True).values
-    # sum_i f_i^2 ((1 - f_i)^2 + sum_{j != i} f_j^2): for the top class 1 - f cancels, so it is summed
+    # sum_i f_i^2 ((1 - f_i)^2 + sum_{j != i} f_j^2); for the top class 1 - f would cancel
     squares = (f**2).sum(1, keepdim=True)
     brackets = (1 - f) ** 2 + squares - f**2
     brackets[:, 0] = f[:, 1:].sum(1) ** 2 + (f[:, 1:] ** 2).sum(1)
@@ -152,7 +150,7 @@ def measure_ellipses(
         networks: ids; those of them that are in the cohort and fitted are measured.
         count: ellipses of each kind. Their anchors depend on `seed`, the number of the ellipse and
             the training subset alone, so that they are the same for networks of one subset.
-        angles: angles on an ellipse, a multiple of 24, so that anchors and midpoints are among them.
+        angles: angles on an ellipse, a multiple of 24: then anchors and midpoints are among them.
         seed: of the anchors and the random ellipses.
         device: where the Jacobians are computed, as torch.device takes it.
     """
@@ -311,12 +309,12 @@ def _stacked(parts: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return np.stack(parts) if parts else np.zeros((0, *shape))
 
 
-def _network_coordinate(members: Sequence[tuple[NetworkSpec, Stack]]) -> dict[str, tuple]:
+def _network_coordinate(members: Sequence[tuple[NetworkSpec, Stack]]) -> dict[str, Any]:
     return {"network": ("network", np.array([spec.id for spec, _ in members], dtype=object))}
 
 
 def _sample_coordinates(
     members: Sequence[tuple[NetworkSpec, Stack]], samples: np.ndarray, labels: np.ndarray
-) -> dict[str, tuple]:
+) -> dict[str, Any]:
     coordinates = {"sample": ("sample", samples), "label": ("sample", labels)}
     return _network_coordinate(members) | coordinates

@@ -1,8 +1,8 @@
-"""Exact transitions along ellipses x(theta) = c + a cos theta + b sin theta (STUDY, 'Ellipses for C1').
+"""Exact transitions along ellipses x(theta) = c + a cos theta + b sin theta (STUDY, 'Ellipses').
 
 Inside a linear region every pre-activation is C + P cos phi + Q sin phi, phi the angle from the
-middle of an arc. An arc of half-width delta is kept as pre-activations at its start, middle and end,
-ends shared with the next arc. With T = tan(delta / 2) and v = tan(phi / 2) / T, which runs over
+middle of an arc. An arc of half-width delta is kept as pre-activations at its start, middle and
+end, ends shared with the next arc. With T = tan(delta / 2) and v = tan(phi / 2) / T, which runs over
 [-1, 1], (1 + T^2 v^2) (z - tau) is a quadratic in v, so a unit crosses a threshold at most twice on
 an arc: once where the ends are on different sides, twice or never where they are on one side, and
 twice only if the middle Bernstein coefficient is on the other. Crossings split the arcs, layer by
@@ -10,16 +10,18 @@ layer. All in float64. A touch counts nothing: two crossings need a discriminant
 terms.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
-from sensitivity.measures.transitions import (
+from sensitivity.measures.walk import (
+    CHUNK_BYTES,
     CHUNK_ROWS,
     Crossings,
+    Found,
     Layer,
     network_layers,
-    sort_order,
 )
 from sensitivity.networks import Stack
 
@@ -45,9 +47,7 @@ def ellipse_crossings(stack: Stack, network: int, ellipses: np.ndarray) -> Cross
         )
     if not np.isfinite(ellipses).all():
         raise ValueError("ellipses: expected finite values, found others")
-    found = [np.stack(part) for part in _chunks(network_layers(stack, network), ellipses)]
-    path, layer, unit, threshold, angle = np.concatenate([np.zeros((5, 0)), *found], 1)
-    return Crossings(*(v.astype(np.int64) for v in (path, layer, unit, threshold)), angle)
+    return Crossings.joined(list(_walk(network_layers(stack, network), ellipses)))
 
 
 def ellipse_transitions(stack: Stack, ellipses: np.ndarray, count: int) -> np.ndarray:
@@ -73,94 +73,116 @@ def ellipse_transitions(stack: Stack, ellipses: np.ndarray, count: int) -> np.nd
     return counts
 
 
-def _chunks(layers: list[Layer], ellipses: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Walks the ellipses some at a time: as many as gave about CHUNK_ROWS rows at the deepest layer."""
-    rows = 8 * ARCS
+@dataclasses.dataclass
+class _Arcs:
+    """The arcs of some ellipses, in order, ellipse after ellipse.
+
+    The end of arc r is the start of arc r + 1. Each ellipse ends with an arc of width 0, so that
+    its end, the angle 2 pi, has a row too.
+
+    Attributes:
+        edge, middle: pre-activations (arc, unit), or outputs, at the arcs' starts and middles.
+        left: angle at the start.
+        half: half the width.
+        path: the ellipse.
+        last: index of each ellipse's last arc, the one of width 0.
+    """
+
+    edge: np.ndarray
+    middle: np.ndarray
+    left: np.ndarray
+    half: np.ndarray
+    path: np.ndarray
+    last: np.ndarray
+
+    @property
+    def tangent(self) -> np.ndarray:
+        """T = tan(delta / 2) of each arc."""
+        return np.tan(self.half / 2)
+
+    def angles(self, arc: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Angles at places v of arcs."""
+        return self.left[arc] + self.half[arc] + 2 * np.arctan(v * self.tangent[arc])
+
+    def through(self, layer: Layer) -> "_Arcs":
+        """The arcs with the layer's pre-activations, from outputs of the one before."""
+        both = layer.evaluate(np.concatenate([self.edge, self.middle]))
+        edge, middle = both[: len(self.edge)], both[len(self.edge) :]
+        edge[self.last] = edge[np.append(0, self.last[:-1] + 1)]  # the same points
+        return dataclasses.replace(self, edge=edge, middle=middle)
+
+
+def _walk(layers: list[Layer], ellipses: np.ndarray) -> Iterator[Crossings]:
+    """Walks the ellipses some at a time: as many as gave about CHUNK_BYTES at the deepest layer."""
+    rows = max(CHUNK_ROWS, CHUNK_BYTES // (8 * max((layer.width for layer in layers), default=1)))
+    an_ellipse = 16 * ARCS
     start = 0
     while start < len(ellipses) and layers:
-        stop = min(len(ellipses), start + max(1, CHUNK_ROWS // rows))
-        events, deepest = _walk(layers, ellipses[start:stop])
-        for path, *rest in events:
-            yield (path + start, *rest)
-        rows = max(1, deepest // (stop - start))
+        stop = min(len(ellipses), start + max(1, rows // an_ellipse))
+        arcs = _start(layers[0], ellipses[start:stop])
+        for l, layer in enumerate(layers):
+            if l:
+                arcs = arcs.through(layer)
+            found = _arc_crossings(arcs, layer)
+            arc = found.point
+            yield Crossings(
+                start + arcs.path[arc],
+                np.full(len(arc), l),
+                found.unit,
+                found.threshold,
+                arcs.angles(arc, 2 * found.t - 1),
+            )
+            if l < len(layers) - 1:
+                arcs = _split(arcs, found, layer)
+        an_ellipse = max(1, 2 * len(arcs.left) // (stop - start))
         start = stop
 
 
-def _walk(layers: list[Layer], ellipses: np.ndarray) -> tuple[list[tuple[np.ndarray, ...]], int]:
-    """Events (path, layer, unit, threshold, angle) by layer, and rows at the deepest layer.
-
-    Row r of `edge` is the start of arc r and the end of arc r - 1, row r of `middle` the middle of
-    arc r. Each ellipse ends with an arc of width 0, so that its end, the angle 2 pi, has a row too.
-    """
-    n_paths = len(ellipses)
-    size = ARCS + 1
-    left = np.tile(np.arange(size) * (2 * np.pi / ARCS), n_paths)  # angle at the start of an arc
-    half = np.tile(np.append(np.full(ARCS, np.pi / ARCS), 0.0), n_paths)  # half its width
-    last = np.arange(1, n_paths + 1) * size - 1
-    path = np.repeat(np.arange(n_paths), size)
-    # the first layer needs no point of the ellipses, only the products of c, a and b
-    c, a, b = np.moveaxis(ellipses.astype(np.float64) @ layers[0].weight, 1, 0)[:, path]
+def _start(layer: Layer, ellipses: np.ndarray) -> _Arcs:
+    """The first layer's arcs: they need only the products of c, a and b, no point of an ellipse."""
+    n, size = len(ellipses), ARCS + 1
+    left = np.tile(np.arange(size) * (2 * np.pi / ARCS), n)
+    half = np.tile(np.append(np.full(ARCS, np.pi / ARCS), 0.0), n)
+    path = np.repeat(np.arange(n), size)
+    last = np.arange(1, n + 1) * size - 1
+    c, a, b = np.moveaxis(ellipses.astype(np.float64) @ layer.weight, 1, 0)[:, path]
     edge, middle = (
-        c + np.cos(theta)[:, None] * a + np.sin(theta)[:, None] * b + layers[0].bias
+        c + np.cos(theta)[:, None] * a + np.sin(theta)[:, None] * b + layer.bias
         for theta in (left, left + half)
     )
     edge[last] = edge[last - ARCS]
-    events = []
-    for l, layer in enumerate(layers):
-        if l:
-            n = len(left)
-            both = np.matmul(np.concatenate([edge, middle]), layer.weight)
-            both += layer.bias
-            edge, middle = both[:n], both[n:]
-            edge[last] = edge[np.append(0, last[:-1] + 1)]
-        tangent = np.tan(half / 2)
-        arc, unit, v, threshold = _arc_crossings(edge, middle, tangent, last, layer)
-        angle = left[arc] + half[arc] + 2 * np.arctan(v * tangent[arc])
-        events.append((path[arc], np.full(len(arc), l), unit, threshold, angle))
-        if l == len(layers) - 1:
-            break
-        edge, middle, left, half, old = _split(
-            edge, middle, left, half, tangent, arc, unit, v, threshold, layer
-        )
-        path = np.repeat(path, np.diff(np.append(old, len(left))))
-        last = old[last]
-    return events, 2 * len(left)
+    return _Arcs(edge, middle, left, half, path, last)
 
 
-def _arc_crossings(
-    edge: np.ndarray, middle: np.ndarray, tangent: np.ndarray, last: np.ndarray, layer: Layer
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Crossings (arc, unit, v, threshold), sorted by arc, then v."""
-    T2 = (tangent**2)[:-1, None]
-    start, end, mid = edge[:-1], edge[1:], middle[:-1]
+def _arc_crossings(arcs: _Arcs, layer: Layer) -> Found:
+    """Crossings of the thresholds, `point` the arc and t = (v + 1) / 2."""
+    T2 = (arcs.tangent**2)[:-1, None]
+    start, end, mid = arcs.edge[:-1], arcs.edge[1:], arcs.middle[:-1]
     parts = []
     for index, tau in layer.thresholds:
-        above = edge > tau
+        above = arcs.edge > tau
         before = above[:-1]
         once = before != above[1:]
         # the middle Bernstein coefficient, (zm - tau)(1 - T^2) - ((zs + ze) / 2 - zm)(1 + T^2)
         control = 2 * mid - (start + end) * ((1 + T2) / 2) - tau * (1 - T2)
         twice = ((control > 0) != before) & ~once
-        once[last[:-1]] = twice[last[:-1]] = False
-        for several, where in ((False, once), (True, twice)):
+        once[arcs.last[:-1]] = twice[arcs.last[:-1]] = False
+        for two, where in ((False, once), (True, twice)):
             arc, unit = np.nonzero(where)
             zs, zm, ze = (z[arc, unit] - tau for z in (start, mid, end))
-            keep, v = _roots(zs, zm, ze, tangent[arc] ** 2, several)
-            arc, unit = arc[keep], unit[keep]
-            parts.append((arc, unit, v, np.full(len(arc), index)))
-    if not parts:
-        return (*np.zeros((2, 0), np.int64), np.zeros(0), np.zeros(0, np.int64))
-    arc, unit, v, threshold = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = sort_order(arc, (v + 1) / 2)
-    return arc[order], unit[order], v[order], threshold[order]
+            which, v = _roots(zs, zm, ze, T2[arc, 0], two=two)
+            arc, unit = arc[which], unit[which]
+            index_of = np.full(len(arc), index)
+            parts.append(Found(arc, unit, (v + 1) / 2, index_of, np.zeros(len(arc))))
+    return Found.sorted(parts)
 
 
 def _roots(
-    zs: np.ndarray, zm: np.ndarray, ze: np.ndarray, T2: np.ndarray, several: bool
+    zs: np.ndarray, zm: np.ndarray, ze: np.ndarray, T2: np.ndarray, *, two: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Roots v in [-1, 1] of the quadratic through (zs, zm, ze): indices of the arcs, and v.
+    """Roots v in [-1, 1] of the quadratics through (zs, zm, ze): their indices, and v.
 
-    With `several` False there is one root an arc, else two or none.
+    With `two` False each has one root there, else two or none.
     """
     bend = (ze + zs) / 2 - zm
     qa, qb, qc = zm * T2 + bend * (1 + T2), (ze - zs) / 2 * (1 + T2), zm
@@ -169,7 +191,7 @@ def _roots(
     q = -(qb + np.where(qb >= 0, root, -root)) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         r1, r2 = q / qa, qc / q
-    if not several:
+    if not two:
         # of the two roots of the line the one in [-1, 1]; the other is outside, infinite or 0 / 0
         r1, r2 = (np.where(np.isfinite(r), r, np.inf) for r in (r1, r2))
         v = np.clip(np.where(np.abs(r2) < np.abs(r1), r2, r1), -1.0, 1.0)
@@ -179,53 +201,41 @@ def _roots(
     return np.tile(kept, 2), np.clip(np.concatenate([r1[kept], r2[kept]]), -1.0, 1.0)
 
 
-def _split(
-    edge: np.ndarray,
-    middle: np.ndarray,
-    left: np.ndarray,
-    half: np.ndarray,
-    tangent: np.ndarray,
-    arc: np.ndarray,
-    unit: np.ndarray,
-    v: np.ndarray,
-    threshold: np.ndarray,
-    layer: Layer,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Arcs split at sorted crossings: outputs at edges and middles, left, half, old starts' indices."""
-    n, k = len(left), len(arc)
+def _split(arcs: _Arcs, found: Found, layer: Layer) -> _Arcs:
+    """The arcs split at crossings, with the layer's outputs in place of its pre-activations."""
+    n, k = len(arcs.left), len(found)
+    arc, v = found.point, 2 * found.t - 1
     cuts = np.bincount(arc, minlength=n)
     old = np.arange(n) + np.cumsum(cuts) - cuts
     new = np.arange(k) + arc + 1
     parent = np.repeat(np.arange(n), cuts + 1)
     # angles of the new arcs' starts and ends, from their parent's middle
     begin = np.empty(n + k)
-    begin[old], begin[new] = -half, 2 * np.arctan(v * tangent[arc])
+    begin[old], begin[new] = -arcs.half, 2 * np.arctan(v * arcs.tangent[arc])
     finish = np.append(begin[1:], 0.0)
-    finish[old + cuts] = half
+    finish[old + cuts] = arcs.half
     with np.errstate(divide="ignore", invalid="ignore"):
-        at = np.tan((begin + finish) / 4) / tangent[parent]
+        at = np.tan((begin + finish) / 4) / arcs.tangent[parent]
     at = np.where(np.isfinite(at), at, 0.0)  # of an arc of width 0
-    new_edge = np.empty((n + k, edge.shape[1]))
-    crossing = _between(edge, middle, tangent, arc, v)
-    crossing[np.arange(k), unit] = np.where(threshold == 0, layer.low, layer.high)
-    new_edge[old], new_edge[new] = edge, crossing
-    whole = old[cuts == 0]
-    new_middle = _between(edge, middle, tangent, parent, at)
-    new_middle[whole] = middle[cuts == 0]
-    np.clip(new_edge, layer.low, layer.high, out=new_edge)
-    np.clip(new_middle, layer.low, layer.high, out=new_middle)
-    new_half = np.maximum((finish - begin) / 2, 0.0)
-    return new_edge, new_middle, left[parent] + half[parent] + begin, new_half, old
+    crossing = _between(arcs, arc, v)
+    crossing[np.arange(k), found.unit] = np.where(found.threshold == 0, layer.low, layer.high)
+    edge = np.empty((n + k, layer.width))
+    edge[old], edge[new] = arcs.edge, crossing
+    middle = _between(arcs, parent, at)
+    middle[old[cuts == 0]] = arcs.middle[cuts == 0]
+    layer.apply(edge, edge)
+    layer.apply(middle, middle)
+    left = arcs.left[parent] + arcs.half[parent] + begin
+    half = np.maximum((finish - begin) / 2, 0.0)
+    return _Arcs(edge, middle, left, half, arcs.path[parent], old[arcs.last])
 
 
-def _between(
-    edge: np.ndarray, middle: np.ndarray, tangent: np.ndarray, arc: np.ndarray, v: np.ndarray
-) -> np.ndarray:
+def _between(arcs: _Arcs, arc: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Pre-activations (row, unit) at places v of arcs, from those at the arcs' ends and middles."""
-    T2 = tangent[arc] ** 2
+    T2 = arcs.tangent[arc] ** 2
     scale = 1 / (1 + T2 * v * v)
     ends = (1 + T2) * scale / 2
-    z = middle[arc] * ((1 - v * v) * scale)[:, None]
-    z += edge[arc] * (ends * (v * v - v))[:, None]
-    z += edge[np.minimum(arc + 1, len(edge) - 1)] * (ends * (v * v + v))[:, None]
+    z = arcs.middle[arc] * ((1 - v * v) * scale)[:, None]
+    z += arcs.edge[arc] * (ends * (v * v - v))[:, None]
+    z += arcs.edge[np.minimum(arc + 1, len(arcs.edge) - 1)] * (ends * (v * v + v))[:, None]
     return z

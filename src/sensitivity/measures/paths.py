@@ -9,7 +9,7 @@ ANCHOR_ANGLES = (np.pi / 3, np.pi, 5 * np.pi / 3)
 
 
 def translations(images: np.ndarray) -> np.ndarray:
-    """The polygon of an image's horizontal translations by 0, 1, ..., w - 1 pixels, with wrap-around.
+    """The polygon of an image's horizontal translations by 0, 1, ..., w - 1 pixels, wrapped around.
 
     Translating with wrap-around only permutes the pixels, so that every vertex of a standardised
     image is standardised too (STUDY, 'Measures').
@@ -28,7 +28,7 @@ def translations(images: np.ndarray) -> np.ndarray:
 def ellipse(anchors: np.ndarray) -> np.ndarray:
     """The ellipse x(theta) = c + a cos theta + b sin theta through three anchors (3, d).
 
-    It passes through them at pi/3, pi and 5 pi/3: c is their mean, a = c - x2, b = (x1 - x3)/sqrt 3.
+    It passes through them at pi/3, pi, 5 pi/3: c is their mean, a = c - x2, b = (x1 - x3)/sqrt 3.
 
     Returns:
         (3, d): c, a, b.
@@ -39,7 +39,7 @@ def ellipse(anchors: np.ndarray) -> np.ndarray:
 
 
 def random_ellipse(inputs: int, rng: np.random.Generator) -> np.ndarray:
-    """An ellipse (3, d) with c = 0 and a, b ~ N(0, I): the expected squared norm of its points is d."""
+    """An ellipse (3, d) with c = 0 and a, b ~ N(0, I): expected squared norm d at every angle."""
     return np.concatenate([np.zeros((1, inputs)), rng.standard_normal((2, inputs))])
 
 
@@ -98,8 +98,8 @@ def arc_lengths(ellipses: np.ndarray, count: int) -> np.ndarray:
 def plane(anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal coordinates of the plane through three points (3, d).
 
-    The origin is the point of the plane closest to 0. Standardised images have one norm, so it is at
-    the same distance from all three. The x axis is parallel to the line from the first to the second.
+    The origin is the point of the plane closest to 0. Standardised images have one norm, so it is
+    at the same distance from all three. The x axis is parallel to the line through the first two.
 
     Returns:
         frame (3, d): origin and the unit vectors of x and y; coordinates (3, 2) of the points.

@@ -28,7 +28,7 @@ class GridSlice:
 def slice_grid(
     stack: Stack, network: int, frame: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> GridSlice:
-    """The codes of the last hidden layer's units, and the class, on a grid in a plane (STUDY, 'Slices').
+    """The last hidden layer's boundaries, and the class, on a grid in a plane (STUDY, 'Slices').
 
     Args:
         stack: the networks.
@@ -53,8 +53,8 @@ def slice_grid(
         logits = torch.baddbmm(one.biases[-1][:, None], h, one.weights[-1])
         codes.append(code[0].cpu().numpy())
         classes.append(logits[0].argmax(1).cpu().numpy())
-    code = np.concatenate(codes).reshape(len(y), len(x), -1)
+    by_place = np.concatenate(codes).reshape(len(y), len(x), -1)
     boundary = np.zeros((len(y), len(x)), bool)
-    boundary[:, :-1] |= (code[:, 1:] != code[:, :-1]).any(2)
-    boundary[:-1] |= (code[1:] != code[:-1]).any(2)
+    boundary[:, :-1] |= (by_place[:, 1:] != by_place[:, :-1]).any(2)
+    boundary[:-1] |= (by_place[1:] != by_place[:-1]).any(2)
     return GridSlice(boundary, np.concatenate(classes).reshape(len(y), len(x)))

@@ -1,14 +1,14 @@
 """Exact transitions: how many boundaries of linear regions a path in input space crosses.
 
 All decisions are in float64, whatever the weights' dtype: in float32 pairs of close crossings are
-lost and rounding noise is counted. Decisions for degenerate cases, with z the pre-activation and tau
-a threshold:
+lost and rounding noise is counted. Decisions for degenerate cases, with z the pre-activation and
+tau a threshold:
 
-* |z - tau| <= 1e-12 max |z| (over the path's points and the layer's units) is rounding, and counts as
-  z = tau.
+* |z - tau| <= 1e-12 max |z| (over the path's points and the layer's units) is rounding, and counts
+  as z = tau.
 * A point where z = tau has the side of the last point before it that has one. So a touch counts
-  nothing, a passage through a vertex or along an edge counts once, a path that runs along a boundary
-  and returns to its side counts nothing; neither does an edge of length zero or a dead unit.
+  nothing, a passage through a vertex or along an edge counts once, a path that runs along a
+  boundary and returns to its side counts nothing; nor does an edge of length 0 or a dead unit.
 * Equal units count each. Crossings at one place stand in any order; the sort is by (edge, place on
   it), two keys, so that the end of an edge is not taken for the start of the next.
 * A unit with two thresholds that passes both in one piece counts twice.

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import scipy.sparse
 import torch
 
 from sensitivity.networks import Stack
@@ -20,7 +21,7 @@ from sensitivity.networks import Stack
 #: |z - tau| up to this share of max |z| counts as z = tau
 SNAP = 1e-12
 #: bytes of a layer's pre-activations evaluated at once: what the second-level cache holds ...
-CHUNK_BYTES = 2**19
+CHUNK_BYTES = 2**21
 #: ... but so many rows at least, below which matrix products are slow
 CHUNK_ROWS = 512
 
@@ -49,7 +50,9 @@ class Crossings:
         """The crossings of all parts."""
         fields = [field.name for field in dataclasses.fields(cls)]
         empty = cls(*[np.zeros(0, np.int64)] * 4, np.zeros(0))
-        return cls(*(np.concatenate([getattr(p, name) for p in (empty, *parts)]) for name in fields))
+        return cls(
+            *(np.concatenate([getattr(p, name) for p in (empty, *parts)]) for name in fields)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +75,14 @@ class Layer:
         if np.isfinite(self.high):
             np.minimum(out, self.high, out=out)
 
-    def evaluate(self, h: np.ndarray) -> np.ndarray:
-        """Pre-activations, the clamp's shift included, of inputs (row, input)."""
-        z = np.matmul(h, self.weight)
+    @property
+    def width(self) -> int:
+        """Number of units."""
+        return len(self.bias)
+
+    def evaluate(self, h: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Pre-activations (row, unit), the clamp's shift included, of inputs (row, input)."""
+        z = np.matmul(h, self.weight, out=out)
         z += self.bias
         return z
 
@@ -152,7 +160,10 @@ class Points:
         """Positions of crossings on their paths."""
         if self.place is None:
             raise ValueError("positions were not asked for")
-        start, end = self.place[found.point], self.place[np.minimum(found.point + 1, len(self.row) - 1)]
+        start, end = (
+            self.place[found.point],
+            self.place[np.minimum(found.point + 1, len(self.row) - 1)],
+        )
         return start + found.t * (end - start)
 
 
@@ -176,7 +187,9 @@ def check_vertices(vertices: torch.Tensor, inputs: int) -> np.ndarray:
     paths = vertices.detach().double().cpu().numpy()
     if not np.isfinite(paths).all():
         point = int(np.flatnonzero(~np.isfinite(paths).all((1, 2)))[0])
-        raise ValueError(f"vertices: expected finite values, found others on the path of point {point}")
+        raise ValueError(
+            f"vertices: expected finite values, found others on the path of point {point}"
+        )
     return paths
 
 
@@ -187,7 +200,7 @@ def walk(
 
     As many paths are walked at once as gave about CHUNK_BYTES at the deepest layer.
     """
-    rows = max(CHUNK_ROWS, CHUNK_BYTES // (8 * max((len(l.bias) for l in layers), default=1)))
+    rows = max(CHUNK_ROWS, CHUNK_BYTES // (8 * max((layer.width for layer in layers), default=1)))
     a_path = 8 * paths.shape[1]
     start = 0
     while start < paths.shape[0] and layers:
@@ -243,14 +256,14 @@ def next_layer(
     """Pre-activations of the following layer at the rows of z and, below them, at the crossings."""
     n, width = z.shape
     k = len(found)
-    pairs = _pairs(found)
+    first, sizes = _pieces(found)
     # nanoseconds, from trials: a pair costs an entry and a row of the sum, a row a matrix product
-    if pairs.sum() * (20 + 0.5 * following.width) < k * 0.07 * width * following.width:
+    if sizes.sum() * (20 + 0.5 * following.width) < k * 0.07 * width * following.width:
         y = np.empty((n + k, following.width))
         layer.apply(z, z)
         following.evaluate(z, out=y[:n])
         _interpolate(y[:n], points, found, out=y[n:])
-        y[n:] += _kinks(found, pairs, width) @ following.weight
+        y[n:] += _kinks(found, first, sizes, width) @ following.weight
         return y
     h = np.empty((n + k, width))
     layer.apply(z, h[:n])
@@ -270,34 +283,30 @@ def _interpolate(z: np.ndarray, points: Points, found: Found, out: np.ndarray) -
     out += before
 
 
-def _pairs(found: Found) -> np.ndarray:
-    """For each crossing the number of crossings on its piece."""
-    new = np.flatnonzero(np.diff(found.point, prepend=-1))
-    sizes = np.diff(new, append=len(found))
-    return np.repeat(sizes, sizes)
+def _pieces(found: Found) -> tuple[np.ndarray, np.ndarray]:
+    """For each crossing, the first crossing on its piece and their number."""
+    first = np.flatnonzero(np.diff(found.point, prepend=-1))
+    sizes = np.diff(first, append=len(found))
+    return np.repeat(first, sizes), np.repeat(sizes, sizes)
 
 
-def _kinks(found: Found, pairs: np.ndarray, width: int) -> scipy.sparse.csr_matrix:
+def _kinks(
+    found: Found, first: np.ndarray, sizes: np.ndarray, width: int
+) -> scipy.sparse.csr_matrix:
     """How the outputs at crossings (crossing, unit) depart from lines between the points.
 
     On a piece, outputs with kinks c_i at t_i are at t the line between the ends minus
-    sum_i c_i min(t, t_i) (1 - max(t, t_i)). A crossing has a kink in one unit, so the departure in
-    the next layer is a sum over the piece's crossings of one row of the weights each: `width`
-    products instead of width^2.
+    sum_i c_i min(t, t_i) (1 - max(t, t_i)). A crossing is a kink of one unit, so the departure in
+    the next layer sums one row of its weights for each crossing on the piece: a product of a sparse
+    matrix, cheap where pieces have few crossings and layers many units.
     """
-    k = len(found)
-    ends = np.cumsum(pairs)
-    first = np.arange(k) - _rank(pairs)
-    other = np.arange(ends[-1] if k else 0) - np.repeat(ends - pairs - first, pairs)
-    t, t_other = np.repeat(found.t, pairs), found.t[other]
+    ends = np.cumsum(sizes)
+    other = np.arange(sizes.sum()) + np.repeat(first - ends + sizes, sizes)
+    t, t_other = np.repeat(found.t, sizes), found.t[other]
     entries = -found.kink[other] * np.minimum(t, t_other) * (1 - np.maximum(t, t_other))
-    return scipy.sparse.csr_matrix((entries, found.unit[other], np.append(0, ends)), (k, width))
-
-
-def _rank(pairs: np.ndarray) -> np.ndarray:
-    """Each crossing's rank among those of its piece; `pairs` as `_pairs` gives them."""
-    rank = np.arange(len(pairs))
-    return rank
+    return scipy.sparse.csr_matrix(
+        (entries, found.unit[other], np.append(0, ends)), (len(found), width)
+    )
 
 
 def layer_crossings(z: np.ndarray, layer: Layer, points: Points, doubt: float) -> Found:
@@ -312,14 +321,19 @@ def layer_crossings(z: np.ndarray, layer: Layer, points: Points, doubt: float) -
     """
     parts = []
     for index, tau in layer.thresholds:
-        above = z > tau
-        point, unit, before, after = _changes(z, tau, above.take(points.row, axis=0), points)
-        least = np.minimum(np.abs(before), np.abs(after)).min(initial=np.inf)
-        if least <= doubt:
-            point, unit, t = _careful_crossings(z, tau, points)
-        else:
-            t = before / (before - after)
-        # entering the slope of the lower bound's side adds |slope|, at the upper bound it ends
+        above = (z > tau).take(points.row, axis=0)
+        point, unit, before, after = _changes(z, tau, above, points)
+        least = np.minimum(np.abs(before), np.abs(after))
+        if least.min(initial=np.inf) <= doubt:
+            path, tolerance = points.path(), _tolerance(z, points)
+            units = np.unique(unit[least <= tolerance[path[point]]])
+            if len(units):
+                above[:, units] = _careful_sides(z, tau, units, points, tolerance)
+                point, unit, before, after = _with_closing(
+                    _changes(z, tau, above, points), above, points
+                )
+        t = before / (before - after)
+        # at the lower bound a slope begins or ends that adds to the output, at the upper it is lost
         kink = np.abs(after - before) * (1 if index == 0 else -1)
         parts.append(Found(point, unit, t, np.full(len(point), index), kink))
     return Found.sorted(parts)
@@ -344,35 +358,41 @@ def _changes(
     return point, unit, before, after
 
 
-def _careful_crossings(
-    z: np.ndarray, tau: float, points: Points
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Crossings (point, unit, t) where values may be at tau; a crossing at a point has t = 0.
+def _tolerance(z: np.ndarray, points: Points) -> np.ndarray:
+    """What is taken for rounding on each path."""
+    largest = np.maximum(z.max(1), -z.min(1))[points.row]
+    return SNAP * np.maximum.reduceat(largest, points.starts)
+
+
+def _careful_sides(
+    z: np.ndarray, tau: float, units: np.ndarray, points: Points, tolerance: np.ndarray
+) -> np.ndarray:
+    """Whether some units (point, unit) are above tau, where values may be at tau.
 
     A value at tau takes the side of the last point before it that has one; at the start of a path,
-    where there is none before, that of the first after it.
+    where there is none before, that of the first after it. Values at tau are set to it in z.
     """
-    values = z.take(points.row, axis=0)
-    largest = np.maximum(values.max(1), -values.min(1))
     path = points.path()
-    tolerance = SNAP * np.maximum.reduceat(largest, points.starts)[path]
-    at_tau = np.abs(values - tau) <= tolerance[:, None]
-    z[points.row] = np.where(at_tau, tau, values)
+    values = z[points.row[:, None], units]
+    at_tau = np.abs(values - tau) <= tolerance[path][:, None]
+    z[points.row[:, None], units] = np.where(at_tau, tau, values)
     index = np.arange(len(path))[:, None]
     source = np.maximum.accumulate(np.where(at_tau, -1, index), 0)
     later = np.minimum.accumulate(np.where(at_tau, len(path), index)[::-1], 0)[::-1]
     source = np.where(source >= points.starts[path][:, None], source, later)
     known = source <= points.ends[path][:, None]
-    above = np.take_along_axis(values > tau, np.where(known, source, 0), 0) & known
-    point, unit, before, after = _changes(z, tau, above, points)
-    t = before / (before - after)
-    if points.closed:
-        # a path that starts on the boundary, and leaves and returns on different sides of it
-        which, turned = np.nonzero(above[points.starts] != above[points.ends])
-        point = np.concatenate([point, points.starts[which]])
-        unit = np.concatenate([unit, turned])
-        t = np.concatenate([t, np.zeros(len(which))])
-    return point, unit, t
+    return np.take_along_axis(values > tau, np.where(known, source, 0), 0) & known
+
+
+def _with_closing(
+    changes: tuple[np.ndarray, ...], above: np.ndarray, points: Points
+) -> tuple[np.ndarray, ...]:
+    """The changes, and those at the start of paths that leave it and return on different sides."""
+    if not points.closed:
+        return changes
+    which, unit = np.nonzero(above[points.starts] != above[points.ends])
+    at_start = (points.starts[which], unit, np.zeros(len(which)), np.ones(len(which)))
+    return tuple(map(np.concatenate, zip(changes, at_start, strict=True)))
 
 
 def sort_order(point: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -186,8 +186,8 @@ def timing_rows(timings: pd.DataFrame) -> list[dict[str, str]]:
     if timings.empty:
         return []
     rows = [
-        _timing(row.stage, row.jobs, row.wall_s, row.cpu_s, row.peak_mib)
-        for row in timings.itertuples()
+        _timing(*values)
+        for values in timings[["stage", "jobs", "wall_s", "cpu_s", "peak_mib"]].to_numpy().tolist()
     ]
     total = timings[["jobs", "wall_s", "cpu_s"]].sum()
     last = _timing(

@@ -23,7 +23,7 @@ from sensitivity.training.augmentation import TABLE_BYTES, ImageTable
 from sensitivity.training.lbfgs import LBFGSTrainer
 from sensitivity.training.passes import Layout
 from sensitivity.training.schedule import Record
-from sensitivity.training.trainer import Data, Finished, StackTrainer, State
+from sensitivity.training.trainer import Data, Finished, Saved, StackTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,8 @@ class _Cohort:
         self.settings = settings
         self.checkpoint = checkpoint
         self.finished: dict[str, Finished] = {}
-        self._running: State | None = None
+        #: networks in training when the checkpoint was written
+        self._begun: dict[str, Saved] = {}
         self._saved = time.monotonic()
 
     def train(self) -> None:
@@ -177,16 +178,14 @@ class _Cohort:
 
     def _train_group(self, specs: Sequence[NetworkSpec], data: Data) -> None:
         """Trains the networks of one shape."""
+        route = self.settings.route
+        saved = [self._begun[spec.id] for spec in specs if spec.id in self._begun]
         trainer: StackTrainer | LBFGSTrainer
         if specs[0].optimizer == "lbfgs":
-            trainer = LBFGSTrainer(specs, data, route=self.settings.route)
+            trainer = LBFGSTrainer(specs, data, route=route, saved=saved)
         else:
-            state, self._running = self._running, None
-            if state and not {spec.id for spec, _, _ in state.members} <= {s.id for s in specs}:
-                self._running, state = state, None  # it is another group's
-            trainer = StackTrainer(
-                specs, data, size=self.settings.stack_size, route=self.settings.route, state=state
-            )
+            size = self.settings.stack_size
+            trainer = StackTrainer(specs, data, size=size, route=route, saved=saved)
         step_flops = self._flops(specs[0]) / specs[0].steps
         done = 0.0
         while trainer.active:
@@ -196,7 +195,7 @@ class _Cohort:
             self._progress.advance(-self._counted + done + trainer.steps * step_flops)
             self._counted = done + trainer.steps * step_flops
             if time.monotonic() - self._saved >= self.settings.checkpoint_seconds:
-                self._save(trainer.state())
+                self._save(trainer.save())
         self._counted = 0.0
 
     #: work of the group at hand that progress knows of
@@ -209,26 +208,29 @@ class _Cohort:
     def _layout(self, spec: NetworkSpec) -> Layout:
         return Layout(self.images.inputs, spec.depth, spec.width, self.images.classes)
 
-    def _save(self, state: State) -> None:
-        """Writes a checkpoint: the networks that are done, and the stack at hand."""
-        header = {
-            "code": _code_digest(),
-            "finished": [
-                {"spec": f.spec.to_json(), "record": dataclasses.asdict(f.record)}
-                for f in self.finished.values()
-            ],
-            "running": [
-                {"spec": spec.to_json(), "step": step, "record": dataclasses.asdict(record)}
-                for spec, step, record in state.members
-            ],
-        }
-        tensors = {f"finished.{name}": f.parameters for name, f in self.finished.items()}
-        tensors |= {f"running.{k}": buffer for k, buffer in enumerate(state.buffers)}
+    def _save(self, running: Sequence[Saved]) -> None:
+        """Writes a checkpoint: the networks that are done, and those in training."""
+        done = [Saved(f.spec, 0, f.record, {"": f.parameters}) for f in self.finished.values()]
+        header: dict[str, Any] = {"code": _code_digest()}
+        tensors = {}
+        for group, members in (("finished", done), ("running", running)):
+            header[group] = [
+                {
+                    "spec": network.spec.to_json(),
+                    "step": network.step,
+                    "record": dataclasses.asdict(network.record),
+                    "numbers": network.numbers,
+                }
+                for network in members
+            ]
+            for network in members:
+                for name, tensor in network.tensors.items():
+                    tensors[f"{group}/{network.spec.id}/{name}"] = tensor
         checkpoints.write(self.checkpoint, header, tensors)
         self._saved = time.monotonic()
 
     def _resume(self) -> None:
-        """Takes over what a checkpoint holds."""
+        """Takes over what a checkpoint holds of this cohort's networks."""
         found = checkpoints.read(self.checkpoint)
         if found is None:
             return
@@ -236,26 +238,28 @@ class _Cohort:
         if header["code"] != _code_digest():
             checkpoints.set_aside(self.checkpoint, "was written by other code or another torch")
             return
-        wanted = {spec.id: spec for spec in self.specs}
-        for entry in header["finished"]:
-            spec = NetworkSpec.from_json(entry["spec"])
-            if spec.id in wanted:
-                self.finished[spec.id] = Finished(
-                    spec, tensors[f"finished.{spec.id}"], Record(**entry["record"])
-                )
-        members = [
-            (NetworkSpec.from_json(entry["spec"]), entry["step"], Record(**entry["record"]))
-            for entry in header["running"]
-        ]
-        if members and all(spec.id in wanted for spec, _, _ in members):
-            buffers = [tensors[name] for name in sorted(tensors, key=_number) if "running." in name]
-            self._running = State(members, buffers)
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for key, tensor in tensors.items():
+            _, network, name = key.split("/")
+            parts.setdefault(network, {})[name] = tensor
+        wanted = {spec.id for spec in self.specs}
+        for group in ("finished", "running"):
+            for entry in header[group]:
+                spec, record = NetworkSpec.from_json(entry["spec"]), Record(**entry["record"])
+                if spec.id not in wanted:
+                    continue
+                if group == "finished":
+                    self.finished[spec.id] = Finished(spec, parts[spec.id][""], record)
+                else:
+                    self._begun[spec.id] = Saved(
+                        spec, entry["step"], record, parts[spec.id], entry["numbers"]
+                    )
         logger.info(
             "resuming from %s: %d of %d networks done, %d in training",
             self.checkpoint,
             len(self.finished),
             len(self.specs),
-            len(members),
+            len(self._begun),
         )
 
     def stacks(self) -> list[tuple[list[NetworkSpec], Stack]]:
@@ -276,10 +280,6 @@ class _Cohort:
             [self.finished[spec.id].record for spec in self.specs],
             [self._layout(spec).parameters for spec in self.specs],
         )
-
-
-def _number(name: str) -> int:
-    return int(name.split(".")[1]) if name.startswith("running.") else -1
 
 
 def _subset(spec: NetworkSpec) -> tuple[Any, ...]:

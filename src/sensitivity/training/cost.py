@@ -1,11 +1,13 @@
 """What a step costs, and how many networks should step together."""
 
+import torch
+
 from sensitivity.training.passes import Layout
 
-#: bytes that a stack on a CPU should keep busy: about the share of the last cache of one core
-_CACHE_BYTES = 4 * 2**20
+#: bytes that a stack on a CPU should keep busy: about one core's share of the last cache
+_CACHE_BYTES = 6 * 2**20
 _LARGEST_STACK = 32
-#: on a GPU more networks share a launch; memory is the limit
+#: share of a GPU's free memory for one stack; evaluations and temporary tensors need some too
 _DEVICE_SHARE = 0.5
 _LARGEST_DEVICE_STACK = 1024
 
@@ -23,18 +25,14 @@ def network_bytes(layout: Layout, batch_size: int, moments: int, itemsize: int) 
     return itemsize * ((2 + moments) * layout.length + activations)
 
 
-def stack_size(layout: Layout, batch_size: int, moments: int, itemsize: int) -> int:
-    """Networks that should step together on one CPU core.
+def stack_size(layout: Layout, batch_size: int, moments: int, like: torch.Tensor) -> int:
+    """Networks that should step together on the device of `like`, in its dtype.
 
-    Small networks share the cost of each call; large ones only drive each other out of the cache.
+    On a CPU small networks share the cost of each call, and large ones only drive each other out of
+    the cache. On a GPU the more the better, as far as memory goes.
     """
-    fits = _CACHE_BYTES // network_bytes(layout, batch_size, moments, itemsize)
-    return max(1, min(_LARGEST_STACK, fits))
-
-
-def device_stack_size(
-    layout: Layout, batch_size: int, moments: int, itemsize: int, free_bytes: int
-) -> int:
-    """Networks that should step together on a GPU with so much free memory."""
-    fits = int(_DEVICE_SHARE * free_bytes) // network_bytes(layout, batch_size, moments, itemsize)
-    return max(1, min(_LARGEST_DEVICE_STACK, fits))
+    each = network_bytes(layout, batch_size, moments, like.dtype.itemsize)
+    if like.device.type == "cpu":
+        return max(1, min(_LARGEST_STACK, _CACHE_BYTES // each))
+    free, _ = torch.cuda.mem_get_info(like.device)
+    return max(1, min(_LARGEST_DEVICE_STACK, int(_DEVICE_SHARE * free) // each))

@@ -19,11 +19,13 @@ from sensitivity.training.passes import (
     target_positions,
 )
 from sensitivity.training.schedule import Record, check_steps
-from sensitivity.training.trainer import Data, Finished, Member, State, finish
+from sensitivity.training.trainer import Data, Finished, Member, Saved, default_route, finish
 
 _MOST_ITERATIONS = 20
 #: torch's default: a step call also ends after 5/4 evaluations an iteration
 _MOST_EVALUATIONS = _MOST_ITERATIONS * 5 // 4
+#: lists of tensors in torch's state
+_HISTORIES = ("old_dirs", "old_stps", "ro")
 
 
 class LBFGSTrainer:
@@ -35,14 +37,21 @@ class LBFGSTrainer:
     """
 
     def __init__(
-        self, specs: Sequence[NetworkSpec], data: Data, *, route: str | None = None
+        self,
+        specs: Sequence[NetworkSpec],
+        data: Data,
+        *,
+        route: str | None = None,
+        saved: Sequence[Saved] = (),
     ) -> None:
         first = specs[0]
         plain = data.train.plain
         self.data = data
         self.layout = Layout(data.train.inputs, first.depth, first.width, data.classes)
-        self.route = route or ("numpy" if plain.device.type == "cpu" else "torch")
-        self.waiting = deque(specs)
+        self.route = route or default_route(plain.device)
+        begun = {network.spec.id: network for network in saved}
+        new = [Saved(spec, 0, Record(), {}) for spec in specs if spec.id not in begun]
+        self.waiting = deque([*begun.values(), *new])
         self.parameters = plain.new_zeros(1, self.layout.length)
         self.gradients = plain.new_zeros(1, self.layout.length)
         self.member: Member | None = None
@@ -58,22 +67,34 @@ class LBFGSTrainer:
         """Steps made by the network that is being trained."""
         return self.member.step if self.member else 0
 
-    def state(self) -> State:
-        """Nothing: a network that is interrupted starts again."""
-        return State([], [])
+    def save(self) -> list[Saved]:
+        """Everything that is needed to go on later with the network at hand."""
+        if not self.member or not self.member.step:
+            return []
+        tensors = {"parameters": self.parameters[0].clone(), "finite": self._kept[0].clone()}
+        numbers = {}
+        for name, value in self._optimizer.state[self._vector].items():
+            if name in _HISTORIES:
+                tensors |= {f"{name}.{k}": part.clone() for k, part in enumerate(value)}
+            elif isinstance(value, torch.Tensor):
+                tensors[name] = value.clone()
+            elif name != "al":  # scratch space
+                numbers[name] = value
+        member = self.member
+        tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
+        return [Saved(member.spec, member.step, member.record, tensors, numbers)]
 
     def _start(self) -> None:
-        """Begins with the next network."""
+        """Begins, or goes on, with the next network."""
         self.member = None
         if not self.waiting:
             return
-        spec = self.waiting.popleft()
+        network = self.waiting.popleft()
+        spec, plain = network.spec, self.data.train.plain
         labels = training_labels(spec, self.data.train_labels, self.data.classes)
-        self.member = Member(spec, labels, Record())
+        self.member = Member(spec, labels, network.record, network.step)
         start = networks.initial([spec], self.data.train.inputs, self.data.classes)
         self.parameters.copy_(self.layout.pack(start))
-        self._kept = self.parameters.clone()
-        plain = self.data.train.plain
         self._passes = ForwardBackward(
             self.layout,
             self.parameters,
@@ -85,12 +106,27 @@ class LBFGSTrainer:
         self._labels = torch.from_numpy(labels)[None].to(plain.device)
         targets = target_positions(labels[None], self.data.classes)
         self._targets = torch.from_numpy(targets).to(plain.device)
-        vector = self.parameters[0]
-        vector.grad = self.gradients[0]
+        self._vector = self.parameters[0]
+        self._vector.grad = self.gradients[0]
         self._optimizer = torch.optim.LBFGS(
-            [vector], lr=1.0, max_iter=_MOST_ITERATIONS, line_search_fn="strong_wolfe"
+            [self._vector], lr=1.0, max_iter=_MOST_ITERATIONS, line_search_fn="strong_wolfe"
         )
-        self._vector = vector
+        self._restore(network)
+
+    def _restore(self, network: Saved) -> None:
+        """Takes over what `save` gave."""
+        tensors = {name: t.to(self.parameters.device) for name, t in network.tensors.items()}
+        if tensors:
+            self._vector.copy_(tensors.pop("parameters"))
+        self._kept = self.parameters.clone()
+        if tensors:
+            self._kept[0] = tensors.pop("finite")
+            state = self._optimizer.state[self._vector]
+            state.update(network.numbers)
+            for name in _HISTORIES:
+                count = sum(key.startswith(f"{name}.") for key in tensors)
+                state[name] = [tensors.pop(f"{name}.{k}") for k in range(count)]
+            state.update(tensors)
 
     def _loss(self) -> torch.Tensor:
         """Mean cross-entropy on the full batch; fills in the gradients."""

@@ -1,6 +1,7 @@
 """Trains same-shaped networks in a stack; networks that are done leave it, waiting ones join."""
 
 import dataclasses
+import logging
 import math
 import time
 from collections import deque
@@ -26,6 +27,8 @@ from sensitivity.training.passes import (
     target_positions,
 )
 from sensitivity.training.schedule import Record, check_steps
+
+logger = logging.getLogger(__name__)
 
 #: points of one forward pass in an evaluation
 _POINTS = 1024
@@ -58,13 +61,16 @@ class Member:
 
 
 @dataclasses.dataclass
-class State:
-    """A stack in the middle of its training."""
+class Saved:
+    """A network in the middle of its training: all that is needed to go on."""
 
-    #: spec, steps made and record of each network in the stack
-    members: list[tuple[NetworkSpec, int, Record]]
-    #: (network, parameter) each: parameters, gradients, last finite parameters, moments
-    buffers: list[torch.Tensor]
+    spec: NetworkSpec
+    step: int
+    record: Record
+    #: on the CPU, by name; what they are is the trainer's business
+    tensors: dict[str, torch.Tensor]
+    #: numbers that go with them
+    numbers: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -86,7 +92,7 @@ class StackTrainer:
         data: images and labels.
         size: networks that step together; None: see `cost`.
         route: how matrix products are made, see `passes.product`; None: 'numpy' on a CPU.
-        state: of an earlier trainer of these networks, to go on from.
+        saved: networks among `specs` that an earlier trainer had begun with.
     """
 
     def __init__(
@@ -96,34 +102,25 @@ class StackTrainer:
         *,
         size: int | None = None,
         route: str | None = None,
-        state: "State | None" = None,
+        saved: Sequence[Saved] = (),
     ) -> None:
         first = specs[0]
         plain = data.train.plain
         self.data = data
         self.batch_size = first.batch_size
         self.layout = Layout(data.train.inputs, first.depth, first.width, data.classes)
-        self.route = route or ("numpy" if plain.device.type == "cpu" else "torch")
-        optimizer = OPTIMIZER_CLASSES[first.optimizer]
-        size = size or cost.stack_size(
-            self.layout, self.batch_size, optimizer.moments, plain.dtype.itemsize
-        )
-        running = state.members if state else []
-        self.size = max(min(size, len(specs)), len(running))
+        self.route = route or default_route(plain.device)
+        self._optimizer_class = OPTIMIZER_CLASSES[first.optimizer]
+        begun = {network.spec.id: network for network in saved}
+        new = [Saved(spec, 0, Record(), {}) for spec in specs if spec.id not in begun]
+        self.waiting = deque([*begun.values(), *new])
         self.members: list[Member] = []
-        length = self.layout.length
-        self.parameters = plain.new_zeros(self.size, length)
-        self.gradients = plain.new_zeros(self.size, length)
-        self.finite = plain.new_zeros(self.size, length)
-        self.optimizer = optimizer(self.size, length, plain)
-        self._inputs = plain.new_empty(self.size * self.batch_size, data.train.inputs)
         self._step_seconds = math.inf
-        if state:
-            self.members = [self._member(*member) for member in running]
-            for buffer, kept in zip(self._buffers, state.buffers, strict=True):
-                buffer[: len(running)] = kept.to(buffer.device)
-        ids = {member.spec.id for member in self.members}
-        self.waiting = deque(spec for spec in specs if spec.id not in ids)
+        if size is None:
+            size = cost.stack_size(
+                self.layout, self.batch_size, self._optimizer_class.moments, plain
+            )
+        self._allocate(min(size, len(specs)))
         self._fill()
 
     @property
@@ -133,42 +130,58 @@ class StackTrainer:
 
     @property
     def steps(self) -> int:
-        """Steps made by the networks in the stack, all together."""
-        return sum(member.step for member in self.members)
+        """Steps made by the networks that are not done, all together."""
+        return sum(network.step for network in (*self.members, *self.waiting))
 
-    def state(self) -> "State":
-        """Everything that is needed to go on later; waiting networks need nothing."""
-        count = len(self.members)
-        return State(
-            [(member.spec, member.step, member.record) for member in self.members],
-            [buffer[:count].cpu() for buffer in self._buffers],
-        )
-
-    def _fill(self) -> None:
-        """Gives free places to waiting networks, and sorts the stack into runs of one unit."""
-        joining = [self.waiting.popleft() for _ in range(min(self._free, len(self.waiting)))]
-        if joining:
-            start = networks.initial(joining, self.data.train.inputs, self.data.classes)
-            place = slice(len(self.members), len(self.members) + len(joining))
-            for buffer in self._buffers:
-                buffer[place] = 0
-            self.parameters[place] = self.layout.pack(start).to(self.parameters.device)
-            self.finite[place] = self.parameters[place]
-            self.members += [self._member(spec) for spec in joining]
-        self._arrange(sorted(range(len(self.members)), key=lambda k: self.members[k].spec.unit))
-
-    @property
-    def _free(self) -> int:
-        return self.size - len(self.members)
+    def save(self) -> list[Saved]:
+        """Everything that is needed to go on later; networks that have not begun need nothing."""
+        names = [f"{k}" for k in range(len(self._buffers))]
+        running = [
+            Saved(
+                member.spec,
+                member.step,
+                member.record,
+                dict(zip(names, (buffer[k].cpu() for buffer in self._buffers), strict=True)),
+            )
+            for k, member in enumerate(self.members)
+        ]
+        return running + [network for network in self.waiting if network.tensors]
 
     @property
     def _buffers(self) -> list[torch.Tensor]:
         """All that moves when a network moves: (network, parameter) each."""
         return [self.parameters, self.gradients, self.finite, *self.optimizer.state]
 
-    def _member(self, spec: NetworkSpec, step: int = 0, record: Record | None = None) -> Member:
-        labels = training_labels(spec, self.data.train_labels, self.data.classes)
-        return Member(spec, labels, record or Record(), step)
+    def _allocate(self, size: int) -> None:
+        """Makes the buffers of a stack of `size` networks, or of as many as there is memory for."""
+        plain = self.data.train.plain
+        length = self.layout.length
+        try:
+            self.parameters, self.gradients, self.finite = plain.new_zeros(3, size, length)
+            self.optimizer = self._optimizer_class(size, length, plain)
+            self._inputs = plain.new_empty(size * self.batch_size, self.data.train.inputs)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            logger.warning("out of device memory with a stack of %d networks: halving it", size)
+            return self._allocate(size // 2)
+        self.size = size
+        return None
+
+    def _fill(self) -> None:
+        """Gives free places to waiting networks, and sorts the stack into runs of one unit."""
+        while self.waiting and len(self.members) < self.size:
+            network = self.waiting.popleft()
+            place = len(self.members)
+            for name, buffer in enumerate(self._buffers):
+                buffer[place] = network.tensors.get(f"{name}", torch.zeros(()))
+            if not network.tensors:
+                start = networks.initial([network.spec], self.data.train.inputs, self.data.classes)
+                self.parameters[place] = self.layout.pack(start)[0].to(self.parameters.device)
+                self.finite[place] = self.parameters[place]
+            labels = training_labels(network.spec, self.data.train_labels, self.data.classes)
+            self.members.append(Member(network.spec, labels, network.record, network.step))
+        self._arrange(sorted(range(len(self.members)), key=lambda k: self.members[k].spec.unit))
 
     def _arrange(self, order: Sequence[int]) -> None:
         """Keeps the networks at places `order`, in that order."""
@@ -179,9 +192,8 @@ class StackTrainer:
         if not self.members:
             return
         count = len(self.members)
-        self._rates = torch.tensor(
-            [member.spec.learning_rate for member in self.members], dtype=torch.float64
-        )
+        rates = [member.spec.learning_rate for member in self.members]
+        self._rates = torch.tensor(rates, dtype=torch.float64)
         self._labels = np.stack([member.labels for member in self.members])
         self._passes = ForwardBackward(
             self.layout,
@@ -191,6 +203,18 @@ class StackTrainer:
             runs_of([member.spec.unit for member in self.members]),
             self.route,
         )
+
+    def _halve(self) -> None:
+        """Makes the stack half as large; the networks that have no place any more wait."""
+        logger.warning(
+            "out of device memory with a stack of %d networks: halving it", len(self.members)
+        )
+        half = len(self.members) // 2
+        self.waiting.extendleft(reversed(self.save()[: len(self.members)]))
+        self.members = []
+        del self.parameters, self.gradients, self.finite, self.optimizer, self._inputs, self._passes
+        self._allocate(half)
+        self._fill()
 
     def _until_check(self, member: Member) -> int:
         """Steps until a network's next check."""
@@ -205,16 +229,24 @@ class StackTrainer:
         Returns:
             The networks that are done; waiting ones have taken their places.
         """
+        try:
+            return self._advance(seconds)
+        except torch.OutOfMemoryError:
+            if len(self.members) == 1:
+                raise
+        self._halve()
+        return []
+
+    def _advance(self, seconds: float) -> list[Finished]:
         began = time.perf_counter()
         most = max(1, int(min(seconds / self._step_seconds, _SEGMENT)))
         count = min(most, *(self._until_check(member) for member in self.members))
         with torch.no_grad(), np.errstate(all="ignore"):  # a diverging network is no error
             self._steps(count)
-            self._step_seconds = (time.perf_counter() - began) / count
-            for member in self.members:
-                member.step += count
+            if count:
+                self._step_seconds = (time.perf_counter() - began) / count
             due = [k for k, member in enumerate(self.members) if self._until_check(member) == 0]
-            results = self._evaluate(due) if due else []
+            results = self._check(due) if due else []
         share = (time.perf_counter() - began) / len(self.members)
         for member in self.members:
             member.record.train_seconds += share
@@ -226,21 +258,23 @@ class StackTrainer:
     def _steps(self, count: int) -> None:
         """`count` steps with every network."""
         device = self.parameters.device
-        positions, targets = self._batches(count)
-        positions, targets = positions.to(device), targets.to(device)
+        positions, targets = (part.to(device) for part in self._batches(count))
         made = torch.tensor([member.step for member in self.members], dtype=torch.float64)
         steps = made + torch.arange(1, count + 1, dtype=torch.float64)[:, None]
         coefficients = [
             part.to(device, self.parameters.dtype)
             for part in self.optimizer.coefficients(self._rates, steps)
         ]
-        networks_count = len(self.members)
-        parameters, gradients = self.parameters[:networks_count], self.gradients[:networks_count]
-        inputs = self._inputs[: networks_count * self.batch_size]
+        rows = len(self.members)
+        parameters, gradients = self.parameters[:rows], self.gradients[:rows]
+        inputs = self._inputs[: rows * self.batch_size]
         for step in range(count):
             self.data.train.fetch(positions[step], inputs)
             self._passes.step(targets[step])
+            # nothing from here on takes memory: running out of it leaves whole steps
             self.optimizer.update(parameters, gradients, [part[step] for part in coefficients])
+            for member in self.members:
+                member.step += 1
 
     def _batches(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of images and of targets, both (step, network * image)."""
@@ -254,7 +288,7 @@ class StackTrainer:
         targets = target_positions(labels, self.data.classes)
         return torch.from_numpy(positions.reshape(count, -1)), torch.from_numpy(targets)
 
-    def _evaluate(self, due: list[int]) -> list[dict[str, Any]]:
+    def _check(self, due: list[int]) -> list[dict[str, Any]]:
         """What a check looks at, for the networks at places `due`."""
         rows = self._rows(self.parameters, due)
         specs = [self.members[k].spec for k in due]
@@ -296,6 +330,11 @@ class StackTrainer:
             Finished(member.spec, row.cpu(), member.record)
             for member, row in zip(left, rows, strict=True)
         ]
+
+
+def default_route(device: torch.device) -> str:
+    """How matrix products are made on a device, see `passes.product`."""
+    return "numpy" if device.type == "cpu" else "torch"
 
 
 def loss_and_accuracy(

@@ -1,0 +1,280 @@
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib.figure import Figure
+
+from sensitivity import survey as contracts
+from sensitivity.analysis.claims import COLUMNS
+from sensitivity.figures import Drawn, save
+from sensitivity.report import build
+from sensitivity.report.content import effect_text, p_text
+from sensitivity.report.timings import read_timings
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+ADDRESSES = {"src", "href", "action", "data", "poster", "srcset"}
+
+
+class Page(HTMLParser):
+    """What a page holds; an element that is not closed where it should be is an error."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.addresses, self.images, self.ids = [], [], [], []
+        self.rows, self.text, self.tags = [], "", set()
+        self.feed(text)
+        self.close()
+        assert self.open == [], self.open
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.add(tag)
+        self.addresses += [given[name] for name in ADDRESSES if name in given]
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "img":
+            self.images.append(given)
+        if tag == "tr":
+            self.rows.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}>"
+
+    def handle_data(self, data):
+        self.text += data
+        if "tr" in self.open:
+            self.rows[-1] += " " + data.strip()
+
+
+def claim(name, dataset, quantity, verdict, *, estimate=0.5, p_holm=0.01, note=""):
+    missing = np.isnan(estimate)
+    return {
+        "claim": name,
+        "dataset": dataset,
+        "quantity": quantity,
+        "test": "Spearman",
+        "n": 41,
+        "left_out": "3 of 44 survey networks: 3 not fitted",
+        "effect": "Spearman's rho",
+        "estimate": estimate,
+        "low": estimate - 0.25,
+        "high": estimate + 0.25,
+        "p": np.nan if missing else p_holm / 5,
+        "p_holm": np.nan if missing else p_holm,
+        "verdict": verdict,
+        "note": note,
+    }
+
+
+CLAIMS = [
+    claim("C0", "digits", "gap and number of parameters", "supported", estimate=-0.5),
+    claim("C0", "MNIST", "gap and number of parameters", "contradicted", p_holm=1e-9),
+    claim("C1", "digits", "norm at the anchors, untrained", ""),
+    claim("C2", "digits", "gap & log10 sensitivity <all>", "not supported", p_holm=0.3),
+    claim("C4", "MNIST", "unit: gap", "too few networks", estimate=np.nan, note="5 of at least 20"),
+    claim(
+        "C4",
+        "MNIST",
+        "unit: transitions",
+        "not supported",
+        note="does not speak to the claim: the gap did not move; 3 above 0",
+    ),
+]
+CONFIG = "study: demo\ndatasets:\n  digits: {train_size: 500}  # <b>\n"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study's folder, and the arguments of its report."""
+    root = tmp_path_factory.mktemp("results") / "demo"
+    surveys = {}
+    for seed, name in enumerate(("digits", "MNIST")):
+        surveys[name] = root / "survey" / f"{name}.zarr"
+        contracts.write(
+            synthetic.survey(seed=seed, networks=44, samples=40, pairs=3),
+            surveys[name],
+            "survey",
+            attributes=contracts.provenance(
+                device=f"cpu of {name}", config={"study": "demo", "axes": list(range(40))}
+            ),
+        )
+    figures = {}
+    for name in ("sensitivity", "factors"):
+        figure = Figure(figsize=(3, 2))
+        figure.subplots()
+        figures[name] = root / "figures" / name
+        numbers = pd.DataFrame({"dataset": ["digits"]})
+        save(Drawn(figure, numbers, f"The {name} & more. Marks < networks: n = 41."), figures[name])
+    pd.DataFrame(CLAIMS, columns=list(COLUMNS)).to_csv(root / "claims.csv", index=False)
+    benchmark(root / "timings" / "train" / "digits-1.tsv", 30, 29, 300)
+    benchmark(root / "timings" / "train" / "digits-2.tsv", 31.5, 30.5, 410.4)
+    benchmark(root / "timings" / "claims.tsv", 2, 1.5, "-")
+    return {
+        "study": "demo",
+        "config_text": CONFIG,
+        "claims": root / "claims.csv",
+        "figures": figures,
+        "surveys": surveys,
+        "timings": root / "timings",
+        "output": root / "report.html",
+    }
+
+
+def benchmark(path, seconds, cpu, memory):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+        f"{seconds}\t0:00:30\t{memory}\t-\t-\t-\t0.0\t0.1\t98\t{cpu}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    build(**study)
+    return Page(study["output"].read_text(encoding="utf-8"))
+
+
+def test_the_page_stands_alone(study, page):
+    text = study["output"].read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "script" not in page.tags
+    assert "{{" not in text
+    assert "{%" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    for address in page.addresses:
+        if address.startswith("#"):
+            assert address[1:] in page.ids
+        elif not address.startswith("data:image/png;base64,"):
+            # relative, and there
+            assert not re.match(r"[a-z]+:|/", address), address
+            assert (study["output"].parent / address).exists(), address
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_every_row_of_claims_has_its_verdict_in_words(page):
+    for row in CLAIMS:
+        (found,) = [
+            text
+            for text in page.rows
+            if row["quantity"] in text and f" {row['dataset']} " in f" {text} "
+        ]
+        assert (row["verdict"] or "control") in found
+        assert "41" in found
+        assert row["left_out"] in found
+        if np.isnan(row["estimate"]):
+            assert "–" in found
+        else:
+            assert effect_text(row["estimate"], row["low"], row["high"]) in found
+            assert p_text(row["p_holm"]) in found
+    # what decides how a row is to be read stands outside the fold as well
+    text = page.text
+    assert text.count("does not speak to the claim: the gap did not move") == 2
+    assert text.count("5 of at least 20") == 2
+
+
+def test_claims_are_explained_and_counted_at_a_glance(page):
+    glance = page.rows[1:5]
+    assert [row.split()[0] for row in glance] == ["C0", "C1", "C2", "C4"]
+    assert glance[0].split()[-4:] == ["1", "supported", "1", "contradicted"]
+    assert "1 not supported" in glance[2]
+    assert "1 not supported" in glance[3]
+    assert "1 too few networks" in glance[3]
+    assert "larger ones generalize better" in page.text
+    assert "Verdicts, a row of a claim each: 1 supported, 1 contradicted, 2 not supported" in (
+        page.text
+    )
+
+
+def test_figures_are_embedded_whole_with_captions(study, page):
+    assert len(page.images) == 2
+    for image, (name, stem) in zip(page.images, study["figures"].items(), strict=True):
+        png = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        assert png == stem.with_suffix(".png").read_bytes()
+        assert (image["width"], image["height"]) == ("540", "360")
+        assert f"The {name} & more" in image["alt"]
+        assert f"The {name} & more. Marks < networks: n = 41." in page.text
+        assert f"figures/{name}.pdf" in page.addresses
+        assert f"figures/{name}.csv" in page.addresses
+
+
+def test_networks_are_counted_by_status(study, page):
+    for name, path in study["surveys"].items():
+        dataset = contracts.read(path, "survey")
+        status = dataset["status"].to_numpy()
+        members = {
+            "all networks": np.ones(len(status), bool),
+            "survey": dataset["in_survey"].to_numpy(),
+            "pairs: unit": dataset["side_unit"].to_numpy() != "",
+        }
+        for group, member in members.items():
+            counts = [sum(status[member] == s) for s in ("fitted", "not fitted", "diverged")]
+            expected = " ".join(map(str, [name, group, *counts, member.sum()]))
+            assert expected in [" ".join(row.split()) for row in page.rows]
+
+
+def test_configuration_provenance_and_timings_are_there(page):
+    assert CONFIG in page.text
+    rows = [" ".join(row.split()) for row in page.rows]
+    assert "device cpu of digits cpu of MNIST" in rows
+    assert any(row.startswith("numpy 2") for row in rows)
+    assert any(row.startswith("config show") for row in rows)
+    assert "train 2 62 s 60 s 410 MiB" in rows
+    assert "claims 1 2.0 s 1.5 s –" in rows
+    assert "all 3 64 s 61 s 410 MiB" in rows
+
+
+def test_a_study_without_timings_figures_and_claims_has_a_report(study, tmp_path):
+    claims = tmp_path / "claims.csv"
+    pd.DataFrame(columns=list(COLUMNS)).to_csv(claims, index=False)
+    output = tmp_path / "report.html"
+    build(
+        **study | {"claims": claims, "figures": {}, "timings": tmp_path / "none", "output": output}
+    )
+    page = Page(output.read_text(encoding="utf-8"))
+    assert "No timings were recorded." in page.text
+    assert "The study has no figures." in page.text
+    assert "The study has no row of claims." in page.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["claims.csv", "report.html"]
+
+
+def test_a_table_of_claims_without_its_columns_is_refused(study, tmp_path):
+    claims = tmp_path / "claims.csv"
+    pd.DataFrame(CLAIMS).drop(columns=["p_holm", "note"]).to_csv(claims, index=False)
+    with pytest.raises(ValueError, match="missing: p_holm, note; run the analysis again"):
+        build(**study | {"claims": claims})
+
+
+def test_timings_of_several_runs_add_up_and_odd_files_are_passed_over(tmp_path, caplog):
+    benchmark(tmp_path / "jacobian" / "a.tsv", 1, 2, 10)
+    path = tmp_path / "jacobian" / "a.tsv"
+    header, row = path.read_text().splitlines()
+    path.write_text("\n".join([header, row, row.replace("10", "12")]))
+    (tmp_path / "jacobian" / "empty.tsv").write_text("")
+    (tmp_path / "zeta" / "deep").mkdir(parents=True)
+    (tmp_path / "zeta" / "deep" / "b.tsv").write_text("s\tcpu_time\nNA\t-\n")
+    benchmark(tmp_path / "train" / "c.tsv", 5, 4, 1)
+    found = read_timings(tmp_path)
+    assert found["stage"].tolist() == ["train", "jacobian", "zeta"]
+    assert found["jobs"].tolist() == [1, 1, 1]
+    assert found["wall_s"].tolist() == [5, 2, 0]
+    assert found["cpu_s"].tolist()[:2] == [4, 4]
+    assert np.isnan(found["cpu_s"][2])
+    assert found["peak_mib"].tolist()[:2] == [1, 12]
+    assert "empty.tsv holds no table" in caplog.text
+    assert read_timings(Path(tmp_path / "nowhere")).empty
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(np.nan, "–"), (3e-5, "< 0.0001"), (0.0321, "0.032"), (1.0, "1")]
+)
+def test_p_values_are_readable(p, text):
+    assert p_text(p) == text
