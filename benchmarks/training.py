@@ -7,10 +7,10 @@
 Needs torch and numpy only; the jitted jax.vmap ensemble is measured where JAX is installed.
 
 Compared, each on the same work (minibatch momentum SGD, batches drawn without replacement, no
-evaluation), as whole-machine throughput:
+evaluation), by the throughput of the whole machine:
 
     engine      this project's stacks
-    loop        one network at a time: nn.Sequential, fused SGD, batches by index, one process a core
+    loop        one network at a time: nn.Sequential, fused SGD, batches by index, on each core
     loop, all   the same as one process with all cores
     vmap        torch.func.functional_call under vmap and grad, on stacked weights
     jax         jitted jax.vmap with lax.scan
@@ -55,6 +55,7 @@ SIZES = [
 ]
 QUICK = [(64, 32, 2, 64), (64, 100, 3, 64), (784, 100, 3, 128)]
 
+Size = tuple[int, int, int, int]
 #: a function that makes some steps, and how many steps of one network those are
 Workload = tuple[Callable[[], object], int]
 
@@ -66,7 +67,7 @@ def step_flops(inputs: int, width: int, depth: int, batch: int) -> float:
     return 2.0 * batch * (3 * products - inputs * width)
 
 
-def images(inputs: int, device: str):  # noqa: ANN201
+def examples(inputs: int, device: str) -> tuple:
     """Random inputs (IMAGES, d) and classes, on the device."""
     import torch
 
@@ -76,8 +77,9 @@ def images(inputs: int, device: str):  # noqa: ANN201
     return x.to(device), y.to(device)
 
 
-def engine(inputs: int, width: int, depth: int, batch: int, stack: int, device: str) -> Workload:
+def engine(size: Size, stack: int, device: str) -> Workload:
     """This project's stack trainer; its size of stack is its own choice, `stack` only if not 0."""
+    inputs, width, depth, batch = size
     import numpy as np
     import torch
 
@@ -120,12 +122,13 @@ def engine(inputs: int, width: int, depth: int, batch: int, stack: int, device: 
     return run, steps * len(trainer.members)
 
 
-def loop(inputs: int, width: int, depth: int, batch: int, stack: int, device: str) -> Workload:
+def loop(size: Size, stack: int, device: str) -> Workload:
     """The plain loop: one network at a time."""
+    inputs, width, depth, batch = size
     import torch
     from torch import nn
 
-    x, y = images(inputs, device)
+    x, y = examples(inputs, device)
     torch.manual_seed(0)
     sizes = [inputs, *[width] * depth]
     layers = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
@@ -143,14 +146,15 @@ def loop(inputs: int, width: int, depth: int, batch: int, stack: int, device: st
     return run, IMAGES // batch
 
 
-def vmap(inputs: int, width: int, depth: int, batch: int, stack: int, device: str) -> Workload:
+def vmap(size: Size, stack: int, device: str) -> Workload:
     """torch.func ensembling on stacked weights."""
+    inputs, width, depth, batch = size
     import torch
     from torch import nn
     from torch.func import functional_call, grad, stack_module_state
     from torch.func import vmap as torch_vmap
 
-    x, y = images(inputs, device)
+    x, y = examples(inputs, device)
     sizes = [inputs, *[width] * depth]
 
     def make() -> nn.Sequential:
@@ -185,13 +189,14 @@ def vmap(inputs: int, width: int, depth: int, batch: int, stack: int, device: st
     return run, stack * (IMAGES // batch)
 
 
-def jax(inputs: int, width: int, depth: int, batch: int, stack: int, device: str) -> Workload:
+def jax(size: Size, stack: int, device: str) -> Workload:
     """A jitted jax.vmap ensemble, lax.scan over the batches of an epoch."""
+    inputs, width, depth, batch = size
     import jax as library
     import jax.numpy as jnp
     import numpy as np
 
-    x, y = (jnp.asarray(part.cpu().numpy()) for part in images(inputs, "cpu"))
+    x, y = (jnp.asarray(part.cpu().numpy()) for part in examples(inputs, "cpu"))
     sizes = [inputs, *[width] * depth, CLASSES]
     rng = np.random.default_rng(0)
     parameters = [
@@ -230,7 +235,7 @@ def jax(inputs: int, width: int, depth: int, batch: int, stack: int, device: str
 
 
 def products(route: str, device: str) -> Workload:
-    """Square matrix products of 1,024, to find the device's best rate; counts as that many steps."""
+    """Square matrix products of 1,024, each counted as a step, to find the device's best rate."""
     import torch
 
     a, b = torch.randn(2, 1024, 1024, device=device)
@@ -254,7 +259,9 @@ def work(arguments: dict) -> None:
     if arguments["method"] == "products":
         run, steps = products(arguments["route"], device)
     else:
-        run, steps = METHODS[arguments["method"]](*arguments["size"], arguments["stack"], device)
+        run, steps = METHODS[arguments["method"]](
+            tuple(arguments["size"]), arguments["stack"], device
+        )
     for _ in range(2):
         run()
     synchronise(device)
@@ -317,7 +324,7 @@ def has_jax() -> bool:
     return importlib.util.find_spec("jax") is not None
 
 
-def stacks(method: str, size: tuple[int, int, int, int], device: str) -> list[int]:
+def stacks(method: str, size: Size, device: str) -> list[int]:
     """Stack sizes that a method is given to choose from."""
     if method in ("loop", "loop, all"):
         return [1]

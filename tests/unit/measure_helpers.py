@@ -94,7 +94,9 @@ def column(stack: Stack, found) -> np.ndarray:
 
 
 def check_parity(stack, found, path, *, points, place, period):
-    """For network 0, per (unit, threshold) and sampling interval: predicted parity = sampled flip. Returns totals.
+    """For each (unit, threshold) and sampling interval: predicted parity = sampled flip.
+
+    Of network 0. Returns the exact and the sampled total.
 
     `points` are samples along one closed path at sorted positions `place` (of period `period`).
     Intervals with a crossing within 1e-9 of an end are left out.

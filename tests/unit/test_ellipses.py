@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from measure_helpers import check_parity, digits, fitted, untrained
 
+from measure_helpers import check_parity, digits, fitted, untrained
 from sensitivity import survey
 from sensitivity.measures import paths
 from sensitivity.measures.ellipses import ellipse_crossings, ellipse_transitions

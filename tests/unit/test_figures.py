@@ -2,8 +2,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 
+import synthetic
 from sensitivity import survey as contracts
 from sensitivity.analysis.verdicts import Settings
 from sensitivity.figures import FIGURES, SUFFIXES, draw, save

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from sensitivity.analysis.verdicts import Settings
 from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
 from sensitivity.survey import ELLIPSE_KINDS, ELLIPSE_STATES, FACTOR_SIDES
@@ -167,9 +167,11 @@ def test_densities_and_rates_of_points_add_up(surveys):
     assert (rates["low"] <= rates["value"]).all()
     assert (rates["value"] <= rates["high"]).all()
     assert rates["n"].max() - rates["n"].min() <= 3
+    assert ((rates["x_low"] <= rates["x"]) & (rates["x"] <= rates["x_high"])).all()
     last = rates.iloc[-1]
     inside = kept & (norm >= last["x_low"])
     assert last["value"] == wrong[inside].mean()
+    assert last["x"] == pytest.approx(np.median(norm[inside]))
 
 
 def test_bounds_reach_to_the_smallest_losses():
@@ -186,9 +188,10 @@ def test_bounds_reach_to_the_smallest_losses():
     assert np.allclose(small["low"] / small["y_low"], np.sqrt(1 + 3 / 9), rtol=1e-5)
 
 
-def test_curves_of_ellipses_are_means_over_networks_and_ellipses(surveys):
+@pytest.mark.parametrize(("angles", "arcs"), [(24, 24), (192, 48), (72, 24)])
+def test_curves_of_ellipses_are_means_over_networks_and_ellipses(surveys, angles, arcs):
     dataset = surveys["digits"]
-    group = synthetic.ellipses(dataset, angles=24, count=2)
+    group = synthetic.ellipses(dataset, angles=angles, count=2)
     drawn = ellipses.figure({"digits": dataset}, {"digits": group})
     numbers = drawn.numbers.set_index(["quantity", "state", "kind"]).sort_index()
     networks = group.sizes["network"]
@@ -197,26 +200,31 @@ def test_curves_of_ellipses_are_means_over_networks_and_ellipses(surveys):
             for quantity in ellipses.QUANTITIES:
                 curve = numbers.loc[(quantity, state, kind)]
                 assert (curve["n"] == networks).all()
-                for angle in (0, 7, 23):
+                number = angles if quantity == "jacobian_norm" else arcs
+                assert len(curve) == number
+                for angle in (0, 7, number - 1):
+                    # the arcs between neighbouring angles that make up this one
+                    parts = slice(angle * angles // number, (angle + 1) * angles // number)
                     values = []
                     for network in range(networks):
                         of_ellipses = []
                         for ellipse in range(2):
-                            norm = group["jacobian_norm"].to_numpy()[network, i, j, ellipse, angle]
-                            count = group["transitions"].to_numpy()[network, i, j, ellipse, angle]
-                            arc = group["arc_length"].to_numpy()[network, j, ellipse, angle]
+                            at = (network, i, j, ellipse, parts)
+                            norm = group["jacobian_norm"].to_numpy()[at].sum()
+                            count = group["transitions"].to_numpy()[at].sum()
+                            arc = group["arc_length"].to_numpy()[network, j, ellipse, parts].sum()
                             of_ellipses.append(
                                 {
                                     "jacobian_norm": norm,
                                     "transitions_per_length": count / arc,
-                                    "transitions_per_radian": count / (2 * np.pi / 24),
+                                    "transitions_per_radian": count / (2 * np.pi / number),
                                 }[quantity]
                             )
                         values.append(sum(of_ellipses) / 2)
                     row = curve.iloc[angle]
                     assert row["mean"] == pytest.approx(np.mean(values))
-                    middle = 0 if quantity == "jacobian_norm" else np.pi / 24
-                    assert row["angle"] == pytest.approx(2 * np.pi * angle / 24 + middle)
+                    middle = 0 if quantity == "jacobian_norm" else np.pi / number
+                    assert row["angle"] == pytest.approx(2 * np.pi * angle / number + middle)
                     error = 1.96 * np.std(values) / np.sqrt(networks)
                     assert row["high"] - row["low"] == pytest.approx(2 * error, rel=0.2)
                     assert row["low"] < row["mean"] < row["high"]

@@ -2,9 +2,9 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from measure_helpers import digits, fitted, untrained
 from torch import nn
 
+from measure_helpers import digits, fitted, untrained
 from sensitivity.measures import jacobian, jacobian_norm
 from sensitivity.networks import from_sequential
 from sensitivity.spec import UNITS

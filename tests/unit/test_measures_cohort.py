@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from measure_helpers import polygons, spec
 from sklearn.datasets import load_digits
 
+from measure_helpers import polygons, spec
 from sensitivity import datasets, networks, survey, weights
 from sensitivity.measures import cohort, jacobian_norm, paths, transitions
 

@@ -4,9 +4,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from measure_helpers import spec
 from torch import nn
 
+from measure_helpers import spec
 from sensitivity.networks import ClampUnit, HardSigmoid, from_sequential, initial
 from sensitivity.spec import UNITS
 

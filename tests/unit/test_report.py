@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 from matplotlib.figure import Figure
 
+import synthetic
 from sensitivity import survey as contracts
 from sensitivity.analysis.claims import COLUMNS
 from sensitivity.figures import Drawn, save

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from measure_helpers import codes, digits, fitted, untrained
 from torch import nn
 
+from measure_helpers import codes, digits, fitted, untrained
 from sensitivity.measures import paths
 from sensitivity.measures.slices import slice_grid
 from sensitivity.networks import from_sequential

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measure_helpers import check_parity, codes, fitted, polygons, untrained
 from torch import nn
 
+from measure_helpers import check_parity, codes, fitted, polygons, untrained
 from sensitivity.measures import transitions
 from sensitivity.measures.transitions import crossings
 from sensitivity.networks import ClampUnit, HardSigmoid, from_sequential

@@ -23,6 +23,14 @@ FLOPS = 3e10
 #: the share of a cohort's cost that each of its jobs takes
 SHARES = {"train": 0.7, "transitions": 0.2, "jacobian": 0.07, "ellipses": 0.02, "slices": 0.01}
 #: beginnings of messages that say no more than the summary line does
+_CHATTER_EVENTS = {
+    "job_info",
+    "job_started",
+    "job_finished",
+    "progress",
+    "shellcmd",
+    "resources_info",
+}
 _CHATTER = ("Select jobs to execute", "Execute ", "Conda environments: ignored", "Using shell:")
 
 
@@ -131,7 +139,7 @@ class _Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        if _event(record) in {"job_info", "group_info", "shellcmd", "job_started"} or (
+        if _event(record) in _CHATTER_EVENTS or (
             record.levelno <= logging.INFO and text.startswith(_CHATTER)
         ):
             return False

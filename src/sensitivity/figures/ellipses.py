@@ -23,11 +23,14 @@ QUANTITIES = {
     "transitions_per_length": "transitions per unit\nof arc length",
     "transitions_per_radian": "transitions per radian",
 }
+#: arcs over which transitions are counted: the first number that divides the number of angles
+ARCS = (48, 24)
 _KIND_LABELS = {
     "different classes": "3 training points, different classes",
     "one class": "3 training points, one class",
     "random": "random ellipse",
 }
+_SHADES = {"initial": 0.08, "trained": 0.2}
 _LINES: dict[str, Any] = {"initial": (0, (2, 1.2)), "trained": "solid"}
 
 
@@ -85,12 +88,6 @@ def figure(
 def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> pd.DataFrame:
     frames = []
     for position, (name, group) in enumerate(measured.items()):
-        step = 2 * np.pi / group.sizes["angle"]
-        values = {
-            "jacobian_norm": group["jacobian_norm"],
-            "transitions_per_length": group["transitions"] / group["arc_length"],
-            "transitions_per_radian": group["transitions"] / step,
-        }
         n = group.sizes["network"]
         weights = (
             seeds.generator(seed, "figure: ellipses", position)
@@ -98,13 +95,9 @@ def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> p
             .astype(np.float64)
             / n
         )
-        for quantity, array in values.items():
-            # The norm stands at the angle itself, a density in the middle of its arc
-            angle = group["angle"].to_numpy() + (0 if quantity == "jacobian_norm" else step / 2)
-            ordered = array.transpose("network", "ellipse", "state", "kind", "angle")
-            network = np.asarray(ordered.mean("ellipse").to_numpy(), np.float64)
-            for i, state in enumerate(group["state"].to_numpy()):
-                for j, kind in enumerate(group["kind"].to_numpy()):
+        for quantity, (angle, network) in _by_angle(group).items():
+            for i, state in enumerate(ELLIPSE_STATES):
+                for j, kind in enumerate(ELLIPSE_KINDS):
                     resampled = weights @ network[:, i, j]
                     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
                     frames.append(
@@ -126,6 +119,34 @@ def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> p
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
+def _by_angle(group: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Quantity -> (angle,) and each network's mean over its ellipses (network, state, kind, angle).
+
+    Transitions are counted over `ARCS` arcs, since fewer fall between neighbouring angles than a
+    curve could be read from; a density stands at the middle of its arc.
+    """
+    group = group.sel(state=list(ELLIPSE_STATES), kind=list(ELLIPSE_KINDS))
+    dims = ("network", "ellipse", "state", "kind", "angle")
+    norm = group["jacobian_norm"].transpose(*dims).to_numpy().astype(np.float64)
+    crossings = group["transitions"].transpose(*dims).to_numpy()
+    length = group["arc_length"].transpose("network", "ellipse", "kind", "angle").to_numpy()
+    arcs = _arcs(group)
+    counts = crossings.reshape(*crossings.shape[:-1], arcs, -1).sum(-1)
+    lengths = length.reshape(*length.shape[:-1], arcs, -1).sum(-1)[:, :, None]
+    width = 2 * np.pi / arcs
+    middle = width * (np.arange(arcs) + 0.5)
+    return {
+        "jacobian_norm": (group["angle"].to_numpy(), norm.mean(1)),
+        "transitions_per_length": (middle, (counts / lengths).mean(1)),
+        "transitions_per_radian": (middle, counts.mean(1) / width),
+    }
+
+
+def _arcs(group: xr.Dataset) -> int:
+    angles = group.sizes["angle"]
+    return next(number for number in (*ARCS, angles) if angles % number == 0)
+
+
 def _axis(panel: Axes, label: str) -> None:
     panel.set_ylabel(label)
     panel.set_xlim(0, 2 * np.pi)
@@ -141,7 +162,12 @@ def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
     for key, curve in numbers.groupby(["state", "kind"], sort=False):
         state, kind = map(str, key)
         panel.fill_between(
-            curve["angle"], curve["low"], curve["high"], color=colours[kind], alpha=0.18, lw=0
+            curve["angle"],
+            curve["low"],
+            curve["high"],
+            color=colours[kind],
+            alpha=_SHADES[state],
+            lw=0,
         )
         panel.plot(curve["angle"], curve["mean"], color=colours[kind], linestyle=_LINES[state])
     if log and (numbers["mean"] > 0).any():
@@ -163,14 +189,14 @@ def _caption(
 ) -> str:
     size = "".join(
         f" {name}: {plural(group.sizes['ellipse'], 'ellipse')} of each kind and network,"
-        f" {group.sizes['angle']} angles."
+        f" {group.sizes['angle']} angles, {_arcs(group)} arcs."
         for name, group in measured.items()
     )
     return (
         "Sensitivity along ellipses in input space (C1). Each curve is the mean over networks of a "
         "network's mean over its ellipses: the norm of the softmax output's Jacobian at each "
-        "angle, and the number of linear-region boundaries crossed between neighbouring angles, "
-        "per unit of arc length in standardised input space and per radian. Two kinds of ellipse "
+        "angle, and the number of linear-region boundaries crossed on arcs of equal angle, per "
+        "unit of arc length in standardised input space and per radian. Two kinds of ellipse "
         "pass through three training points, their anchors, at π/3, π and 5π/3 (grey bands: within "
         "π/12 of an anchor); random ellipses have no anchors. Solid: trained networks; dashed: the "
         "same networks before training. Shaded: 95% bootstrap intervals over networks "

@@ -138,9 +138,12 @@ def _panel(panel: Axes, pairs: pd.DataFrame, datasets: list[str], *, log: bool) 
         log_axis(panel, "y", *limits)
     else:
         panel.set(xlim=limits, ylim=limits)
+        panel.locator_params(nbins=4)
     panel.plot(limits, limits, color=GREY, lw=0.8, zorder=1)
     above = int((drawn["worse"] > drawn["better"]).sum())
-    note(panel, f"{above} of {len(drawn)} above", corner="lower right")
+    # in the corner away from most pairs
+    corner = "lower right" if 2 * above >= len(drawn) else "upper left"
+    note(panel, f"{above} of {len(drawn)} above", corner=corner)
 
 
 def _drawable(pairs: pd.DataFrame, *, log: bool) -> pd.Series:

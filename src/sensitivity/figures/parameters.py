@@ -15,6 +15,7 @@ from sensitivity.figures.style import (
     Drawn,
     empty_panel,
     levels,
+    log_axis,
     marker_size,
     message_figure,
     note,
@@ -55,10 +56,11 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
             if table.empty:
                 empty_panel(panel, "no network is fitted")
                 continue
-            panel.set_xscale("log")
+            x = on_log_axis(table[column])
+            log_axis(panel, "x", x.min(), x.max(), margin=0.06)
             shade = np.searchsorted(depths, table["depth"])
             panel.scatter(
-                on_log_axis(table[column]),
+                x,
                 table["gap"],
                 c=shade,
                 cmap=colours,

@@ -31,7 +31,19 @@ FLOOR = 1e-20
 #: bins of each axis of the density, and of the misclassification rate (equal numbers of points)
 DENSITY_BINS = 48
 RATE_BINS = 12
-COLUMNS = ["dataset", "panel", "x_low", "x_high", "y_low", "y_high", "value", "low", "high", "n"]
+COLUMNS = [
+    "dataset",
+    "panel",
+    "x_low",
+    "x",
+    "x_high",
+    "y_low",
+    "y_high",
+    "value",
+    "low",
+    "high",
+    "n",
+]
 _NORM = r"Jacobian norm $\|J(x)\|_F$"
 _SCALED = r"$\|J(x)\|_F\,/\,M$"
 
@@ -66,8 +78,8 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
         Numbers, one row a mark; `panel` says which of four kinds it is. 'loss' and 'relation': a
         bin of the density, with `value` points; x is the norm, or the norm over M, and y the loss
         (nat). 'bounds': the least (`low`) and greatest (`high`) norm over M at the loss `y_low`.
-        'misclassification': the rate (`value`) among `n` points of a bin of norms, with its 95%
-        interval.
+        'misclassification': the rate (`value`) among `n` points of a bin of norms, of which `x` is
+        the median, with its 95% interval.
     """
     settings = settings or Settings()
     chosen = {name: point_networks(survey, settings) for name, survey in surveys.items()}
@@ -195,6 +207,7 @@ def _rates(dataset: _Points, rng: np.random.Generator, resamples: int) -> pd.Dat
     size = dataset.networks * bins
     total = np.bincount(cell, minlength=size).reshape(dataset.networks, bins)
     wrong = np.bincount(cell, dataset.wrong, minlength=size).reshape(dataset.networks, bins)
+    median = [np.median(dataset.norm[bin_of == i]) for i in range(bins)]
     share = np.full(dataset.networks, 1 / dataset.networks)
     weights = rng.multinomial(dataset.networks, share, size=resamples).astype(float)
     with np.errstate(invalid="ignore"):
@@ -204,6 +217,7 @@ def _rates(dataset: _Points, rng: np.random.Generator, resamples: int) -> pd.Dat
         {
             "panel": "misclassification",
             "x_low": edges[:-1],
+            "x": median,
             "x_high": edges[1:],
             "value": wrong.sum(0) / np.maximum(total.sum(0), 1),
             "low": low,
@@ -224,19 +238,17 @@ def _density(panel: Axes, bins: pd.DataFrame, norm: LogNorm) -> None:
 
 
 def _rate(panel: Axes, rates: pd.DataFrame) -> None:
-    middle = np.sqrt(rates["x_low"] * rates["x_high"])
     panel.errorbar(
-        middle,
+        rates["x"],
         rates["value"],
         yerr=[rates["value"] - rates["low"], rates["high"] - rates["value"]],
-        xerr=[middle - rates["x_low"], rates["x_high"] - middle],
         fmt="o",
         color=COLOURS[0],
         elinewidth=0.9,
         markersize=3.5,
     )
     panel.set(xlabel=_NORM, ylabel="misclassification rate")
-    log_axis(panel, "x", rates["x_low"].min() / 1.5, 1.5 * rates["x_high"].max())
+    log_axis(panel, "x", rates["x"].min(), rates["x"].max(), margin=0.06)
     panel.set_ylim(bottom=0)
     note(panel, f"n = {plural(int(rates['n'].sum()), 'point')}")
 
@@ -248,8 +260,8 @@ def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -
         "the softmax output's Jacobian and the cross-entropy at the point. Middle: the same, each "
         "norm divided by its network's M, the root mean square norm of a logit's gradient. If the "
         "gradients of the logits were orthogonal and of norm M, every point would lie between the "
-        "two curves. Right: share of misclassified points in bins of equal numbers of points "
-        "(horizontal bars: the bin; vertical: 95% bootstrap interval over networks, "
+        "two curves. Right: share of misclassified points in bins of equal numbers of points, "
+        "at the bin's median norm (bars: 95% bootstrap interval over networks, "
         f"{settings.bootstrap:,} resamples). {counts_sentence('network', counts)}"
     )
     for name, dataset in found.items():

@@ -20,6 +20,7 @@ from sensitivity.figures.style import (
     Drawn,
     empty_panel,
     levels,
+    log_axis,
     marker_size,
     message_figure,
     note,
@@ -90,7 +91,8 @@ def _by_level(drawn: Figure, panel: Axes, table: pd.DataFrame, name: str) -> Non
 
 
 def _scatter(panel: Axes, table: pd.DataFrame, **colour: Any) -> PathCollection:
-    panel.set_xscale("log")
+    x = table["sensitivity"]
+    log_axis(panel, "x", x.min(), x.max(), margin=0.06)
     panel.margins(y=0.14)
     note(panel, spearman_text(table["sensitivity"], table["gap"]))
     return panel.scatter(

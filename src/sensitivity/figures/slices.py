@@ -79,6 +79,7 @@ def _slice(panel: Axes, state: xr.Dataset, group: xr.Dataset) -> None:
     extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
     panel.imshow(image, origin="lower", extent=extent, interpolation="nearest", aspect="equal")
     panel.grid(visible=False)
+    panel.locator_params(nbins=5)
     anchors = zip(
         group["anchor_x"].to_numpy(),
         group["anchor_y"].to_numpy(),

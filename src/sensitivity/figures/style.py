@@ -106,8 +106,21 @@ def log_ticks(low: float, high: float, most: int = 4) -> tuple[list[float], list
     return chosen, labels
 
 
-def log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
-    """Makes an axis logarithmic, from `low` to `high`, with the ticks of `log_ticks`."""
+def log_axis(
+    axes: Axes, which: Literal["x", "y"], low: float, high: float, *, margin: float = 0.0
+) -> None:
+    """Makes an axis logarithmic, with the ticks of `log_ticks`.
+
+    Args:
+        axes: the panel.
+        which: of its axes.
+        low: smallest value, above 0.
+        high: largest value.
+        margin: left free at both ends, as a share of the axis between the values.
+    """
+    # At least a tenth of a decade, so that one value alone has an axis
+    wider = max(high / low, 1.26) ** margin if margin else 1.0
+    low, high = low / wider, high * wider
     ticks, labels = log_ticks(low, high)
     axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
     axis = {"x": axes.xaxis, "y": axes.yaxis}[which]

@@ -21,10 +21,8 @@ from sensitivity.progress import Progress
 from sensitivity.spec import NetworkSpec
 from sensitivity.weights import load as load_weights
 
-T = TypeVar("T")
-
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
+Made = TypeVar("Made")
 
 #: bytes of polygons held at once
 POLYGON_BYTES = 2**25
@@ -116,7 +114,7 @@ def measure_transitions(
     progress = Progress(max(len(members) * len(x), 1), f"transitions of {len(members)} networks")
 
     def chunks() -> Iterator[torch.Tensor]:
-        size = max(1, POLYGON_BYTES // (8 * x.shape[3] * x[0].size))
+        size = max(1, POLYGON_BYTES // (8 * images.inputs * chosen.shape[3]))
         for start in range(0, len(x), size):
             yield torch.from_numpy(paths.translations(x[start : start + size].astype(np.float64)))
             progress.advance(min(size, len(x) - start))
@@ -291,11 +289,11 @@ def _fitted(
     return members
 
 
-def _once_a_subset(make: Callable[[NetworkSpec], T]) -> Callable[[NetworkSpec], T]:
+def _once_a_subset(make: Callable[[NetworkSpec], Made]) -> Callable[[NetworkSpec], Made]:
     """`make`, called once a training subset."""
-    made: dict[tuple[int, int], T] = {}
+    made: dict[tuple[int, int], Made] = {}
 
-    def cached(spec: NetworkSpec) -> T:
+    def cached(spec: NetworkSpec) -> Made:
         key = spec.train_size, spec.subset_seed
         if key not in made:
             made[key] = make(spec)

@@ -2,12 +2,12 @@
 
 Inside a linear region every pre-activation is C + P cos phi + Q sin phi, phi the angle from the
 middle of an arc. An arc of half-width delta is kept as pre-activations at its start, middle and
-end, ends shared with the next arc. With T = tan(delta / 2) and v = tan(phi / 2) / T, which runs over
-[-1, 1], (1 + T^2 v^2) (z - tau) is a quadratic in v, so a unit crosses a threshold at most twice on
-an arc: once where the ends are on different sides, twice or never where they are on one side, and
-twice only if the middle Bernstein coefficient is on the other. Crossings split the arcs, layer by
-layer. All in float64. A touch counts nothing: two crossings need a discriminant above 1e-12 of its
-terms.
+end, ends shared with the next arc. With T = tan(delta / 2) and v = tan(phi / 2) / T, which runs
+over [-1, 1], (1 + T^2 v^2) (z - tau) is a quadratic in v, so a unit crosses a threshold at most
+twice on an arc: once where the ends are on different sides, twice or never where they are on one
+side, and twice only if the middle Bernstein coefficient is on the other. Crossings split the arcs,
+layer by layer. All in float64. A touch counts nothing: two crossings need a discriminant above
+1e-12 of its terms.
 """
 
 import dataclasses

@@ -18,7 +18,7 @@ norm, and ||g W_1|| = ||g R^T|| for the triangular factor R of W_1, smaller wher
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from sensitivity.networks import Stack
 
 OUTPUTS = ("softmax", "logits")
 #: bytes of backward rows held at once, for each network in turn
-CHUNK_BYTES = 2**22
+CHUNK_BYTES = 2**23
 #: the triangular factor is multiplied in this many column blocks, which skips most of its zeros
 TRIANGLE_BLOCKS = 4
 #: columns of the first layer multiplied at once, where it is multiplied whole
@@ -121,16 +121,15 @@ def network_points(
         others = torch.arange(stack.classes - 1, device=top.device).expand(len(top), -1)
         others = others + (others >= top[:, None])
         log_f = torch.log_softmax(logits, 1)
-        carried, exponent = network.backward(
-            _last_rows(network.head, top, others, with_logits), masks
-        )
+        rows_at_end = _last_rows(network.head, top, others, with_logits)
+        blocks, exponent = network.backward(rows_at_end, masks)
         f_top = log_f.gather(1, top[:, None]).exp()
         log_others = log_f.gather(1, others)
         largest = log_others.amax(1, keepdim=True) if stack.classes > 1 else log_f
         squares = dict.fromkeys(
             outputs, torch.zeros(len(top), dtype=torch.float64, device=top.device)
         )
-        for block in network.first_layer(carried):
+        for block in blocks:
             if with_logits:
                 top_row, differences = block[:, :1], block[:, 1:]
                 squares["logits"] = (
@@ -215,10 +214,11 @@ class _Network:
 
     def backward(
         self, rows: torch.Tensor, masks: list[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows (point, row, width) carried to the outputs of layer 1, and a power of two a point.
+    ) -> tuple[Iterable[torch.Tensor], torch.Tensor]:
+        """Rows (point, row, width) at the last layer carried to the inputs, and a power of two.
 
-        What was asked for is the rows times 2^power: each point is rescaled at each layer, so that
+        The rows come as column blocks (point, row, column), or as blocks of equal norm. What was
+        asked for is the rows times 2^power (point): each point is rescaled at each layer, so that
         squares in float32 neither overflow nor underflow.
         """
         exponent = torch.zeros(rows.shape[0], dtype=torch.float64, device=rows.device)
@@ -228,7 +228,7 @@ class _Network:
             if l:
                 flat = product(rows.flatten(0, 1), self.hidden[l - 1])
                 rows = _rescale(flat.unflatten(0, rows.shape[:2]), exponent)
-        return rows, exponent
+        return self.first_layer(rows), exponent
 
     def first_layer(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
         """Column blocks (point, row, column) of rows times the first layer, or of equal norm."""

@@ -48,11 +48,10 @@ class Crossings:
     @classmethod
     def joined(cls, parts: list["Crossings"]) -> "Crossings":
         """The crossings of all parts."""
-        fields = [field.name for field in dataclasses.fields(cls)]
-        empty = cls(*[np.zeros(0, np.int64)] * 4, np.zeros(0))
-        return cls(
-            *(np.concatenate([getattr(p, name) for p in (empty, *parts)]) for name in fields)
-        )
+        none = np.zeros(0, np.int64)
+        every = [cls(none, none, none, none, np.zeros(0)), *parts]
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.concatenate([getattr(p, name) for p in every]) for name in names})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,17 +105,17 @@ class Found:
 
     def take(self, index: np.ndarray) -> "Found":
         """Some of the crossings."""
-        return Found(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+        names = [field.name for field in dataclasses.fields(self)]
+        return Found(**{name: getattr(self, name)[index] for name in names})
 
     @classmethod
     def sorted(cls, parts: list["Found"]) -> "Found":
         """The crossings of all parts, sorted."""
-        none = np.zeros(0, np.int64)
-        empty = cls(none, none, np.zeros(0), none, np.zeros(0))
-        names = [field.name for field in dataclasses.fields(cls)]
-        if len(parts) > 1 or not parts:
-            columns = ([getattr(p, name) for p in (empty, *parts)] for name in names)
-            parts = [cls(*(np.concatenate(column) for column in columns))]
+        if len(parts) != 1:
+            none = np.zeros(0, np.int64)
+            every = [cls(none, none, np.zeros(0), none, np.zeros(0)), *parts]
+            names = [field.name for field in dataclasses.fields(cls)]
+            parts = [cls(**{n: np.concatenate([getattr(p, n) for p in every]) for n in names})]
         return parts[0].take(sort_order(parts[0].point, parts[0].t))
 
 
@@ -125,8 +124,8 @@ class Points:
     """The points of some paths, in order along each path, path after path.
 
     Attributes:
-        row: row of each point in the matrices of pre-activations. The last point of a closed path is
-            its first again, in the same row.
+        row: row of each point in the matrices of pre-activations. The last point of a closed path
+            is its first again, in the same row.
         starts, ends: first and last point of each path.
         closed: whether the paths are closed.
         place: position of each point on its path; None: not wanted.

@@ -15,7 +15,7 @@ __all__ = ["Settings", "train_cohort"]
 
 
 def __getattr__(name: str) -> Any:
-    """`train_cohort` and `Settings` on first use: the trainer itself needs neither xarray nor Zarr."""
+    """`train_cohort` and `Settings` on first use: the trainer needs neither xarray nor Zarr."""
     if name in __all__:
         from sensitivity.training import cohort
 

@@ -1,9 +1,9 @@
 """Training images as networks see them: standardised, translated and flipped at random.
 
 STUDY, 'Data': translations up to `max_shift` pixels each way, vacated pixels 0 in raw values, the
-image standardised again; horizontal flips. There are (2 max_shift + 1)^2 versions of an image, twice
-as many with flips, all equally likely. When all versions of all images are small they are kept in
-one table; otherwise a batch is cut out of the raw images. Both give the same values to the bit.
+image standardised again; horizontal flips. An image has (2 max_shift + 1)^2 versions, twice as many
+with flips, all equally likely. When all versions of all images are small they are kept in one
+table; otherwise a batch is cut out of the raw images. Both give the same values to the bit.
 """
 
 import functools
@@ -22,7 +22,9 @@ _STEPS_TOGETHER = 64
 
 
 class ImageTable:
-    """All versions of all training images. Position v n + i is version v of image i; 0 is the plain one.
+    """All versions of all training images.
+
+    Position v n + i is version v of image i of n; version 0 is the plain one.
 
     Args:
         images: raw pixels, uint8 (n, channel, height, width).

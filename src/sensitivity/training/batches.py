@@ -16,7 +16,7 @@ _DRAWN_TOGETHER = 1 << 14
 
 
 def batches(seed: int, train_size: int, batch_size: int, start: int, count: int) -> np.ndarray:
-    """Indices into the training set (step, batch_size), int64, of steps start, ..., start + count - 1.
+    """Indices into the training set (step, batch_size), int64, of `count` steps from `start` on.
 
     Args:
         seed: the network's seed.

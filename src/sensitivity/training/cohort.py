@@ -55,8 +55,8 @@ def train_cohort(
 ) -> None:
     """Trains networks and writes their weights and training store; resumes after a kill.
 
-    Every `settings.checkpoint_seconds` the state is written to `<weights>.checkpoint`; a job that was
-    killed goes on from there, with the same weights to the bit on the same CPU. A lock beside
+    Every `settings.checkpoint_seconds` the state is written to `<weights>.checkpoint`; a job that
+    was killed goes on from there, with the same weights to the bit on the same CPU. A lock beside
     `weights` keeps a job that outlived its run and its successor from writing together.
 
     Args:
@@ -99,8 +99,8 @@ def _check_dataset(specs: Sequence[NetworkSpec], images: datasets.Images) -> Non
     wrong = sorted({spec.dataset for spec in specs} - {images.name})
     if wrong:
         raise ValueError(
-            f"the cohort's networks are of data set {', '.join(wrong)}, the store is of {images.name}: "
-            "expected one data set; give the cohort the store of its own"
+            f"the cohort's networks are of data set {', '.join(wrong)}, the store is of "
+            f"{images.name}: expected one data set; give the cohort the store of its own"
         )
 
 
@@ -116,7 +116,7 @@ def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
 
 
 def _code_digest() -> str:
-    """SHA-256 of the modules that decide a network's weights: a checkpoint of other code is not used."""
+    """SHA-256 of the modules that decide the weights: checkpoints of other code are no use."""
     folder = Path(__file__).parent
     files = sorted(
         [*folder.glob("*.py"), folder.parent / "networks.py", folder.parent / "seeds.py"]
@@ -189,7 +189,7 @@ class _Cohort:
         step_flops = self._flops(specs[0]) / specs[0].steps
         done = 0.0
         while trainer.active:
-            for finished in trainer.advance():
+            for finished in trainer.advance(min(1.0, self.settings.checkpoint_seconds / 2)):
                 self.finished[finished.spec.id] = finished
                 done += self._flops(finished.spec)
             self._progress.advance(-self._counted + done + trainer.steps * step_flops)

@@ -35,7 +35,7 @@ class Device:
 
 
 def visible_gpus() -> list[str]:
-    """The NVIDIA devices of this host that a job may use, named as CUDA_VISIBLE_DEVICES names them."""
+    """The NVIDIA devices of this host that a job may use, by the names of CUDA_VISIBLE_DEVICES."""
     pretended = int(os.environ.get(PRETEND, "0"))
     if pretended:
         return [f"pretend {k}" for k in range(pretended)]

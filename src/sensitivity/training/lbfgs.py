@@ -100,8 +100,8 @@ class LBFGSTrainer:
             self.parameters,
             self.gradients,
             plain[None],
-            runs_of([spec.unit]),
-            self.route,
+            runs=runs_of([spec.unit]),
+            route=self.route,
         )
         self._labels = torch.from_numpy(labels)[None].to(plain.device)
         targets = target_positions(labels[None], self.data.classes)

@@ -56,6 +56,7 @@ class Momentum(Optimizer):
     def update(
         self, parameters: torch.Tensor, gradients: torch.Tensor, coefficients: list[torch.Tensor]
     ) -> None:
+        """See `Optimizer.update`."""
         velocity = self.state[0][: len(parameters)]
         torch.add(gradients, velocity, alpha=0.9, out=velocity)
         parameters.addcmul_(velocity, coefficients[0])
@@ -67,6 +68,7 @@ class Adam(Optimizer):
     moments = 2
 
     def coefficients(self, rates: torch.Tensor, steps: torch.Tensor) -> list[torch.Tensor]:
+        """See `Optimizer.coefficients`: the learning rate and the second moment's correction."""
         rate = -rates / (1 - 0.9**steps)
         correction = (1 - 0.999**steps).rsqrt()
         return [rate[..., None], correction[..., None]]
@@ -74,6 +76,7 @@ class Adam(Optimizer):
     def update(
         self, parameters: torch.Tensor, gradients: torch.Tensor, coefficients: list[torch.Tensor]
     ) -> None:
+        """See `Optimizer.update`."""
         count = len(parameters)
         mean, square, scratch = *(moment[:count] for moment in self.state), self._scratch[:count]
         rate, correction = coefficients
@@ -93,6 +96,7 @@ class RMSProp(Optimizer):
     def update(
         self, parameters: torch.Tensor, gradients: torch.Tensor, coefficients: list[torch.Tensor]
     ) -> None:
+        """See `Optimizer.update`."""
         count = len(parameters)
         square, scratch = self.state[0][:count], self._scratch[:count]
         square.mul_(0.99).addcmul_(gradients, gradients, value=0.01)

@@ -128,7 +128,13 @@ class Forward:
     """
 
     def __init__(
-        self, layout: Layout, rows: torch.Tensor, x: torch.Tensor, runs: Sequence[Run], route: str
+        self,
+        layout: Layout,
+        rows: torch.Tensor,
+        x: torch.Tensor,
+        *,
+        runs: Sequence[Run],
+        route: str,
     ) -> None:
         networks, points, _ = x.shape
         new = functools.partial(torch.empty, dtype=rows.dtype, device=rows.device)
@@ -176,10 +182,11 @@ class ForwardBackward(Forward):
         rows: torch.Tensor,
         gradients: torch.Tensor,
         x: torch.Tensor,
+        *,
         runs: Sequence[Run],
         route: str,
     ) -> None:
-        super().__init__(layout, rows, x, runs, route)
+        super().__init__(layout, rows, x, runs=runs, route=route)
         self.probabilities = torch.empty_like(self.logits)
         self._flat = self.probabilities.view(-1)
         networks, points, _ = x.shape

@@ -13,7 +13,7 @@ _CHECKS = 25
 
 @functools.cache
 def check_steps(steps: int) -> tuple[int, ...]:
-    """Steps after which a network is evaluated on its whole training set: log-spaced, ends included.
+    """Steps after which a network is evaluated on its whole training set, log-spaced from 1 on.
 
     They depend on the number of steps alone, so that a stop rule ends a network at the same step in
     any company.

@@ -131,7 +131,7 @@ class StackTrainer:
     @property
     def steps(self) -> int:
         """Steps made by the networks that are not done, all together."""
-        return sum(network.step for network in (*self.members, *self.waiting))
+        return sum(m.step for m in self.members) + sum(saved.step for saved in self.waiting)
 
     def save(self) -> list[Saved]:
         """Everything that is needed to go on later; networks that have not begun need nothing."""
@@ -141,7 +141,7 @@ class StackTrainer:
                 member.spec,
                 member.step,
                 member.record,
-                dict(zip(names, (buffer[k].cpu() for buffer in self._buffers), strict=True)),
+                dict(zip(names, (b[k].to("cpu", copy=True) for b in self._buffers), strict=True)),
             )
             for k, member in enumerate(self.members)
         ]
@@ -200,8 +200,8 @@ class StackTrainer:
             self.parameters[:count],
             self.gradients[:count],
             self._inputs[: count * self.batch_size].view(count, self.batch_size, -1),
-            runs_of([member.spec.unit for member in self.members]),
-            self.route,
+            runs=runs_of([member.spec.unit for member in self.members]),
+            route=self.route,
         )
 
     def _halve(self) -> None:
@@ -293,7 +293,7 @@ class StackTrainer:
         rows = self._rows(self.parameters, due)
         specs = [self.members[k].spec for k in due]
         loss, accuracy = loss_and_accuracy(
-            self.layout, rows, specs, self.data.train.plain, self._labels[due], self.route
+            self.layout, rows, specs, self.data.train.plain, self._labels[due], route=self.route
         )
         gradients = self._rows(self.gradients, due)
         finite = rows.isfinite().all(1).tolist()
@@ -343,6 +343,7 @@ def loss_and_accuracy(
     specs: Sequence[NetworkSpec],
     x: torch.Tensor,
     labels: np.ndarray,
+    *,
     route: str,
 ) -> tuple[list[float], list[float]]:
     """Mean cross-entropy (nats) and accuracy of networks at inputs.
@@ -359,7 +360,7 @@ def loss_and_accuracy(
     targets = torch.from_numpy(labels).to(x.device)
     losses, correct = [], []
     for part, target in zip(x.split(_POINTS), targets.split(_POINTS, 1), strict=True):
-        forward = Forward(layout, rows, part.expand(len(rows), *part.shape), runs, route)
+        forward = Forward(layout, rows, part.expand(len(rows), *part.shape), runs=runs, route=route)
         forward()
         loss, right = cross_entropy(forward.logits, target)
         losses.append(loss)
@@ -370,13 +371,13 @@ def loss_and_accuracy(
 def finish(
     layout: Layout, rows: torch.Tensor, members: Sequence[Member], data: Data, route: str
 ) -> None:
-    """Fills in the records what is known of the weights that are kept, rows (network, parameter)."""
+    """Fills in the records what the kept weights, rows (network, parameter), give."""
     specs = [member.spec for member in members]
     with torch.no_grad(), np.errstate(all="ignore"):
         test_labels = np.broadcast_to(data.test_labels, (len(rows), len(data.test_labels))).copy()
-        test = loss_and_accuracy(layout, rows, specs, data.test_inputs, test_labels, route)
+        test = loss_and_accuracy(layout, rows, specs, data.test_inputs, test_labels, route=route)
         labels = np.stack([member.labels for member in members])
-        train = loss_and_accuracy(layout, rows, specs, data.train.plain, labels, route)
+        train = loss_and_accuracy(layout, rows, specs, data.train.plain, labels, route=route)
     for k, member in enumerate(members):
         record = member.record
         record.train_loss, record.train_accuracy = train[0][k], train[1][k]

@@ -1,0 +1,167 @@
+"""Invariants of what a run wrote: pytest tests/results --results results/<study>."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+from sensitivity.config import load
+from sensitivity.design import design
+from sensitivity.spec import FACTOR_SIDES
+
+
+@pytest.fixture(scope="session")
+def surveys(results):
+    # warnings are errors: the stores open without one
+    found = {
+        path.stem: xr.open_zarr(path).load() for path in sorted((results / "survey").glob("*.zarr"))
+    }
+    assert found, f"no survey under {results}"
+    return found
+
+
+@pytest.fixture(scope="session")
+def study(surveys):
+    whole = next(iter(surveys.values())).attrs["configuration"]
+    return load(json.loads(whole))
+
+
+@pytest.fixture(scope="session")
+def claims(results):
+    with (results / "claims.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_counts_equal_the_design(surveys, study, results):
+    members = design(study)
+    stored = [name for survey in surveys.values() for name in survey["network"].values]
+    assert sorted(stored) == sorted(members)
+    with (results / "design.csv").open(newline="") as file:
+        assert [row["network"] for row in csv.DictReader(file)] == list(members)
+
+
+def test_gap_is_train_minus_test_accuracy(surveys):
+    for survey in surveys.values():
+        np.testing.assert_array_equal(
+            survey["gap"], survey["train_accuracy"] - survey["test_accuracy"]
+        )
+
+
+def test_status_says_whether_the_training_set_is_fitted(surveys):
+    for survey in surveys.values():
+        fitted = (survey["train_accuracy"] >= survey["fit_accuracy"]) & (
+            survey["status"] != "diverged"
+        )
+        np.testing.assert_array_equal(survey["status"] == "fitted", fitted)
+        assert set(survey["status"].values) <= {"fitted", "not fitted", "diverged"}
+
+
+def test_nothing_is_missing_where_it_was_measured(surveys, study):
+    for name, survey in surveys.items():
+        fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
+        for variable in ("jacobian_norm", "logit_jacobian_norm", "loss", "margin", "confidence"):
+            assert np.isfinite(fitted[variable]).all(), variable
+        assert not np.isnan(fitted["jacobian_norm_log10"]).any()
+        counted = np.isfinite(fitted["transitions"]).sum("sample")
+        assert (counted == study.transition_points(name)).all()
+        others = survey.isel(network=np.flatnonzero(survey["status"] != "fitted"))
+        assert np.isnan(others["jacobian_norm"]).all()
+        assert np.isnan(others["transitions"]).all()
+
+
+def test_norms_and_counts_are_possible(surveys):
+    for survey in surveys.values():
+        fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
+        norm, log10 = fitted["jacobian_norm"], fitted["jacobian_norm_log10"]
+        assert (norm >= 0).all()
+        np.testing.assert_array_equal((log10 == -np.inf).sum("sample"), fitted["jacobian_zero"])
+        np.testing.assert_allclose(10.0**log10, norm, rtol=1e-9)
+        # ||J|| <= ||diag f - f f^T|| ||A|| <= ||A|| / 2, up to rounding
+        assert (norm <= 0.5 * fitted["logit_jacobian_norm"] * (1 + 1e-5)).all()
+        assert (fitted["loss"] >= 0).all()
+        np.testing.assert_array_equal(
+            (fitted["margin"] > 0).mean("sample"), fitted["test_accuracy"]
+        )
+        counts = fitted["transitions"].values[np.isfinite(fitted["transitions"].values)]
+        assert (counts >= 0).all()
+        assert (counts == np.round(counts)).all()
+        # on a closed path every code comes back, so every unit changes an even number of times
+        assert (counts % 2 == 0).all()
+
+
+def test_losses_agree_with_the_points(surveys):
+    for survey in surveys.values():
+        fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
+        np.testing.assert_allclose(fitted["loss"].mean("sample"), fitted["test_loss"], rtol=1e-4)
+        np.testing.assert_allclose(
+            fitted["jacobian_norm"].mean("sample"), fitted["sensitivity"], rtol=1e-12
+        )
+
+
+def test_pairs_are_whole(surveys):
+    for survey in surveys.values():
+        for factor, sides in FACTOR_SIDES.items():
+            pairs = {}
+            for pair, side in zip(
+                survey[f"pair_{factor}"].values, survey[f"side_{factor}"].values, strict=True
+            ):
+                assert (pair == "") == (side == "")
+                if pair:
+                    pairs.setdefault(pair, []).append(side)
+            assert all(sorted(found) == sorted(sides) for found in pairs.values())
+
+
+def test_the_default_study_is_large_enough(surveys, study):
+    if study.study != "demo":
+        pytest.skip("a property of the default study")
+    survey = surveys["digits"]
+    fitted = survey["status"] == "fitted"
+    members = survey["in_survey"]
+    assert members.sum() >= 400
+    assert (fitted & members).sum() >= 0.6 * members.sum()
+    assert (fitted & survey["in_ellipses"]).sum() >= 30
+    for factor in FACTOR_SIDES:
+        names = survey[f"pair_{factor}"].values
+        whole = [fitted.values[names == pair].all() for pair in set(names) - {""}]
+        assert sum(whole) >= 30, factor
+
+
+def test_every_variable_says_what_it_is(surveys):
+    for survey in surveys.values():
+        for variable in survey.variables.values():
+            assert variable.attrs["long_name"]
+            assert variable.attrs["units"]
+        assert {"versions", "code", "python", "configuration"} <= set(survey.attrs)
+
+
+def test_every_claim_has_a_verdict(claims):
+    assert {row["claim"] for row in claims} == {"C0", "C1", "C2", "C3", "C4", "C5"}
+    allowed = {"supported", "contradicted", "not supported", "too few networks"}
+    for row in claims:
+        if row["note"].startswith("control"):
+            assert row["verdict"] == ""
+        else:
+            assert row["verdict"] in allowed
+        # never a bare p-value
+        if row["p"]:
+            assert row["estimate"] != ""
+            assert float(row["low"]) <= float(row["estimate"]) <= float(row["high"])
+            assert float(row["p_holm"]) >= float(row["p"])
+
+
+def test_figures_and_report_are_there_and_offline(results):
+    for stem in ("sensitivity", "parameters", "factors", "points", "ellipses", "slices"):
+        for suffix in (".pdf", ".png", ".csv", ".txt"):
+            assert (results / "figures" / f"{stem}{suffix}").stat().st_size > 0
+    text = (results / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
+
+
+def test_configuration_is_kept_with_the_report(results, study):
+    text = (results / "report.html").read_text()
+    assert f"study: {study.study}" in text
+    assert yaml.safe_load(f"study: {study.study}")["study"] == study.study

@@ -1,0 +1,282 @@
+"""A whole cohort: its files, kills and restarts, damaged checkpoints, two jobs at once."""
+
+import dataclasses
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_helpers import UNIT_NAMES, make_spec
+
+from sensitivity import datasets, survey, weights
+from sensitivity.spec import NetworkSpec
+from sensitivity.training import Settings, checkpoints, devices, train_cohort
+from sensitivity.training import cohort as cohort_module
+from sensitivity.training.labels import training_labels
+from sensitivity.training.schedule import check_steps
+
+JOB = """
+import json, logging, sys
+import torch
+from sensitivity.spec import NetworkSpec
+from sensitivity.training import Settings, train_cohort
+logging.basicConfig(level=logging.INFO)
+torch.set_num_threads(1)
+specs = [NetworkSpec.from_json(text) for text in json.loads(sys.argv[1])]
+train_cohort(specs, *sys.argv[2:5], Settings(checkpoint_seconds=float(sys.argv[5]), stack_size=5))
+"""
+
+
+def spec_of(**fields):
+    return make_spec(**{"train_size": 200, "batch_size": 32, "steps": 150} | fields)
+
+
+def some_specs():
+    """Two shapes, two schedules, all units, L-BFGS, a diverging network."""
+    minibatch = [
+        spec_of(
+            seed=k,
+            unit=UNIT_NAMES[k % 4],
+            width=(16, 24)[k // 6],
+            optimizer=("momentum", "adam")[k // 6],
+            learning_rate=(0.03, 0.003)[k // 6],
+            labels=("true", "random")[k % 2],
+            max_shift=k // 3 % 2,
+            steps=(150, 400)[k // 4 % 2],
+        )
+        for k in range(12)
+    ]
+    full = spec_of(optimizer="lbfgs", learning_rate=1.0, batch_size=200, steps=100)
+    return [*minibatch, full, spec_of(learning_rate=1e20)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "digits.zarr"
+    datasets.prepare("digits", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(store, tmp_path_factory):
+    """Specs, weights and training store of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("cohort")
+    specs = some_specs()
+    train_cohort(specs, store, folder / "w.safetensors", folder / "curves.zarr")
+    assert {path.name for path in folder.iterdir()} <= {
+        "w.safetensors",
+        "curves.zarr",
+        ".w.safetensors.lock",
+    }
+    return specs, folder / "w.safetensors", folder / "curves.zarr"
+
+
+def rows(path):
+    """Every network's weights and biases, by id."""
+    return {
+        spec.id: [part[k] for part in (*stack.weights, *stack.biases)]
+        for members, stack in weights.load(path)
+        for k, spec in enumerate(members)
+    }
+
+
+def assert_same_weights(a, b):
+    found, expected = rows(a), rows(b)
+    assert set(found) == set(expected)
+    for key, parts in expected.items():
+        assert all(torch.equal(p, q) for p, q in zip(found[key], parts, strict=True))
+
+
+def test_the_training_store_says_what_became_of_each_network(trained, store):
+    specs, weights_path, curves = trained
+    dataset = survey.read(curves, "training").load()
+    assert dataset.network.values.tolist() == [spec.id for spec in specs]
+    union = set(check_steps(150)) | set(check_steps(400))
+    assert set(dataset.step.values.tolist()) >= union
+    images = datasets.load(store)
+    subset = datasets.training_subset(images, 200, 0)
+    x = torch.from_numpy(datasets.standardise(images.train_images[subset])).double()
+    test = torch.from_numpy(datasets.standardise(images.test_images)).double()
+    stacks = {
+        spec.id: stack.select([k]).to(torch.float64)
+        for members, stack in weights.load(weights_path)
+        for k, spec in enumerate(members)
+    }
+    for spec in specs:
+        row = dataset.sel(network=spec.id)
+        labels = torch.from_numpy(training_labels(spec, images.train_labels[subset], 10))
+        for inputs, y, loss, accuracy in (
+            (x, labels, row.train_loss, row.train_accuracy),
+            (test, torch.from_numpy(images.test_labels), row.test_loss, row.test_accuracy),
+        ):
+            logits = stacks[spec.id].logits(inputs)[0]
+            expected = torch.nn.functional.cross_entropy(logits, y)
+            assert float(loss) == pytest.approx(float(expected), rel=1e-4, abs=1e-7)
+            right = float((logits.argmax(1) == y).double().mean())
+            assert float(accuracy) == pytest.approx(right, abs=0.0011)
+        fitted = float(row.train_accuracy) >= spec.fit_accuracy
+        diverged = spec.learning_rate > 1
+        status = "diverged" if diverged else "fitted" if fitted else "not fitted"
+        assert str(row.status.values) == status
+        assert int(row.parameters) == stacks[spec.id].parameters
+        assert float(row.train_seconds) > 0
+        done = int(row.steps_done)
+        checks = row.curve_accuracy.dropna("check")
+        if not diverged:
+            steps = dataset.step.values[np.isin(dataset.step.values, check_steps(spec.steps))]
+            at = row.step.values[np.isfinite(row.curve_loss.values)]
+            assert set(at) <= set(steps.tolist()) | {done}
+            assert at.max() == done
+            assert float(checks[-1]) == float(row.train_accuracy)
+            if spec.optimizer != "lbfgs":
+                assert done == spec.steps
+        if int(row.fit_step) >= 0:
+            assert bool(row.curve_accuracy.values[row.step.values == int(row.fit_step)] == 1.0)
+    assert {"fitted", "not fitted", "diverged"} <= set(dataset.status.values.tolist())
+
+
+def start_job(specs, store, folder, checkpoint_seconds):
+    texts = json.dumps([spec.to_json() for spec in specs])
+    paths = [store, folder / "w.safetensors", folder / "curves.zarr"]
+    source = str(Path(cohort_module.__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", JOB, texts, *map(str, paths), str(checkpoint_seconds)],
+        env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def await_file(path, job, seconds=60):
+    ends = time.monotonic() + seconds
+    while not path.exists():
+        assert job.poll() is None, job.stderr.read()
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_killed_again_and_again_it_ends_with_the_same_weights(store, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    specs = [dataclasses.replace(spec, steps=spec.steps * 20) for spec in some_specs()[:12]]
+    reference = tmp_path / "reference"
+    train_cohort(specs, store, reference / "w.safetensors", reference / "curves.zarr")
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    moments = random.Random(5)
+    checkpoint = folder / "w.safetensors.checkpoint"
+    progress = [0]
+    for _ in range(3):
+        job = start_job(specs, store, folder, 0.1)
+        if progress == [0]:
+            await_file(checkpoint, job)
+        written = checkpoint.stat().st_mtime_ns
+        while checkpoint.exists() and checkpoint.stat().st_mtime_ns == written:
+            assert job.poll() is None, job.stderr.read()
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.3))
+        job.kill()
+        job.communicate()
+        assert not (folder / "w.safetensors").exists()
+        header, _ = checkpoints.read(checkpoint)
+        made = sum(NetworkSpec.from_json(entry["spec"]).steps for entry in header["finished"])
+        progress.append(made + sum(entry["step"] for entry in header["running"]))
+    assert progress == sorted(set(progress))  # each run went on where the last was killed
+    train_cohort(specs, store, folder / "w.safetensors", folder / "curves.zarr")
+    assert "resuming from" in caplog.text
+    assert_same_weights(folder / "w.safetensors", reference / "w.safetensors")
+    assert not checkpoint.exists()
+    a, b = (survey.read(f / "curves.zarr", "training").load() for f in (folder, reference))
+    for name in ("status", "steps_done", "fit_step", "curve_loss", "test_accuracy"):
+        assert a[name].equals(b[name]), name
+
+
+@pytest.fixture
+def interrupted(store, tmp_path, monkeypatch):
+    """A folder with the checkpoint of a cohort that was interrupted in its middle."""
+    save = cohort_module._Cohort._save
+
+    def stop(self, running):
+        save(self, running)
+        if len(self.finished) >= 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cohort_module._Cohort, "_save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_cohort(
+                some_specs(),
+                store,
+                tmp_path / "w.safetensors",
+                tmp_path / "curves.zarr",
+                Settings(checkpoint_seconds=0.001, stack_size=3),
+            )
+    return tmp_path
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a byte flipped", "empty"])
+def test_a_damaged_checkpoint_is_named_set_aside_and_the_work_redone(
+    interrupted, trained, store, caplog, damage
+):
+    checkpoint = interrupted / "w.safetensors.checkpoint"
+    content = bytearray(checkpoint.read_bytes())
+    if damage == "cut short":
+        content = content[: len(content) // 2]
+    elif damage == "empty":
+        content = bytearray()
+    else:
+        content[-100] ^= 1
+    checkpoint.write_bytes(content)
+    train_cohort(some_specs(), store, interrupted / "w.safetensors", interrupted / "curves.zarr")
+    assert f"checkpoint {checkpoint} is damaged" in caplog.text
+    assert (interrupted / "w.safetensors.checkpoint.damaged").exists()
+    assert_same_weights(interrupted / "w.safetensors", trained[1])
+
+
+def test_only_what_is_left_is_trained_after_an_interruption(interrupted, trained, store, caplog):
+    caplog.set_level(logging.INFO)
+    header, _ = checkpoints.read(interrupted / "w.safetensors.checkpoint")
+    assert 4 <= len(header["finished"]) < len(some_specs())
+    train_cohort(some_specs(), store, interrupted / "w.safetensors", interrupted / "curves.zarr")
+    assert f"{len(header['finished'])} of {len(some_specs())} networks done" in caplog.text
+    assert_same_weights(interrupted / "w.safetensors", trained[1])
+
+
+def test_a_checkpoint_of_other_code_is_not_used(interrupted, trained, store, caplog, monkeypatch):
+    monkeypatch.setattr(cohort_module, "_code_digest", lambda: "changed")
+    train_cohort(some_specs(), store, interrupted / "w.safetensors", interrupted / "curves.zarr")
+    assert "was written by other code" in caplog.text
+    assert_same_weights(interrupted / "w.safetensors", trained[1])
+
+
+def test_a_successor_waits_for_an_orphan_and_takes_its_results(store, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    specs = [dataclasses.replace(spec, steps=spec.steps * 10) for spec in some_specs()[:6]]
+    orphan = start_job(specs, store, tmp_path, 0.1)
+    await_file(tmp_path / "w.safetensors.checkpoint", orphan)
+    train_cohort(specs, store, tmp_path / "w.safetensors", tmp_path / "curves.zarr")
+    assert orphan.wait(60) == 0
+    assert "being worked on by another process" in caplog.text
+    assert "has been written meanwhile" in caplog.text
+    orphan.communicate()
+    assert set(rows(tmp_path / "w.safetensors")) == {spec.id for spec in specs}
+
+
+def test_a_gpu_is_leased_and_named_in_the_store(store, tmp_path, monkeypatch):
+    monkeypatch.setenv(devices.PRETEND, "1")
+    monkeypatch.setattr(devices, "_lock_folder", lambda: tmp_path / "locks")
+    train_cohort([spec_of(steps=2)], store, tmp_path / "w.safetensors", tmp_path / "c.zarr")
+    assert survey.read(tmp_path / "c.zarr", "training").attrs["device"] == "GPU pretend 0"
+
+
+def test_networks_of_another_data_set_are_an_error(store, tmp_path):
+    specs = [spec_of(), spec_of(dataset="mnist")]
+    with pytest.raises(ValueError, match="data set mnist, the store is of digits"):
+        train_cohort(specs, store, tmp_path / "w.safetensors", tmp_path / "c.zarr")
+    assert not (tmp_path / "w.safetensors").exists()
