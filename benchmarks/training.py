@@ -10,13 +10,13 @@ Compared, each on the same work (minibatch momentum SGD, batches drawn without r
 evaluation), by the throughput of the whole machine:
 
     engine      this project's stacks
-    loop        one network at a time: nn.Sequential, fused SGD, batches by index, on each core
-    loop, all   the same as one process with all cores
+    loop        one network at a time on each core: nn.Sequential, fused SGD, batches by index
+    loop, all   the same in one process that has all cores
     vmap        torch.func.functional_call under vmap and grad, on stacked weights
     jax         jitted jax.vmap with lax.scan
 
-Every method is given its best stack size of those tried. 'of peak' is the achieved rate over that of
-the best square matrix product measured in the same run, with numpy and with torch.
+Every method is given the best of its stack sizes. 'of peak' is the achieved rate over that of the
+best square matrix product measured in the same run, by numpy or torch.
 """
 
 import argparse
@@ -336,16 +336,15 @@ def stacks(method: str, size: Size, device: str) -> list[int]:
     return [1, 4] if large else [8, 32]
 
 
-def compare(sizes: list, device: str, seconds: float, repeats: int) -> Iterator[dict]:
+def compare(
+    sizes: list, methods: list[str], device: str, seconds: float, repeats: int
+) -> Iterator[dict]:
     """Steps a second of every method at every size: the best stack size, the median of repeats."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     if device != "cpu":
         cores = 1
-    methods = [name for name in METHODS if name != "jax" or (has_jax() and device == "cpu")]
-    if device != "cpu":
-        methods.remove("loop, all")
     routes = ("numpy", "torch") if device == "cpu" else ("torch",)
     peak = max(
         2 * 1024**3 * measure(cores, 1, method="products", route=route, device=device, seconds=1)
@@ -381,7 +380,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three sizes")
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds a measurement")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--size", type=int, nargs=4, action="append", metavar="N")
+    parser.add_argument(
+        "--size", type=int, nargs=4, action="append", metavar=("INPUTS", "WIDTH", "DEPTH", "BATCH")
+    )
+    parser.add_argument("--peers", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -392,9 +394,15 @@ def main() -> None:
 
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
     print(f"{where}, torch {torch.__version__}, numpy {np.__version__}")
+    methods = ["engine", *(name for name in arguments.peers if name != "engine")]
+    unavailable = [] if has_jax() and arguments.device == "cpu" else ["jax"]
+    unavailable += ["loop, all"] if arguments.device == "cuda" else []
+    methods = [name for name in methods if name not in unavailable]
     sizes = arguments.size or (QUICK if arguments.quick else SIZES)
     ratios: dict[str, list[float]] = {}
-    for k, row in enumerate(compare(sizes, arguments.device, arguments.seconds, arguments.repeats)):
+    for k, row in enumerate(
+        compare(sizes, methods, arguments.device, arguments.seconds, arguments.repeats)
+    ):
         rates = row["rates"]
         others = [name for name in rates if name != "engine"]
         if k == 0:

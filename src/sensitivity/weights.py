@@ -19,9 +19,12 @@ from safetensors.torch import save_file
 from sensitivity.networks import Stack
 from sensitivity.spec import UNITS, NetworkSpec
 
+#: the one entry of the file's metadata: JSON with 'specs' (network id -> spec) and 'sha256'
+METADATA = "sensitivity"
+
 
 class DamagedFileError(RuntimeError):
-    """A file does not hold what was written to it; it has been moved aside."""
+    """A file is not there, or does not hold what was written to it and has been moved aside."""
 
 
 def save(path: str | Path, stacks: Iterable[tuple[Sequence[NetworkSpec], Stack]]) -> None:
@@ -35,8 +38,9 @@ def save(path: str | Path, stacks: Iterable[tuple[Sequence[NetworkSpec], Stack]]
             for l, (w, b) in enumerate(zip(stack.weights, stack.biases, strict=True)):
                 tensors[f"{spec.id}.{2 * l}.weight"] = w[k].detach().T.contiguous().cpu()
                 tensors[f"{spec.id}.{2 * l}.bias"] = b[k].detach().clone().cpu()
-    metadata = {"format": "pt", "specs": json.dumps(specs, sort_keys=True)}
-    metadata["sha256"] = _digest(metadata["specs"], tensors)
+    # one entry, since the order of several differs from write to write
+    described = {"specs": specs, "sha256": _digest(specs, tensors)}
+    metadata = {METADATA: json.dumps(described, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     save_file(tensors, temporary, metadata)
@@ -47,22 +51,27 @@ def load(path: str | Path) -> list[tuple[list[NetworkSpec], Stack]]:
     """The networks of a file as stacks, grouped by depth and width, checksum verified.
 
     Raises:
-        DamagedFileError: the file is damaged; it has been moved aside, so that the next run of the
-            workflow makes it again.
+        DamagedFileError: the file is missing or damaged; a damaged one has been moved aside, so
+            that the next run of the workflow makes it again.
     """
     path = Path(path)
+    if not path.exists():
+        aside = _aside(path)
+        found = f"damaged and set aside as {aside.name}" if aside.exists() else "missing"
+        raise DamagedFileError(
+            f"{path} is {found}: expected the weights of a cohort. Run the workflow again to train "
+            "this cohort again."
+        )
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            described = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise _set_aside(path, f"it cannot be read ({error})") from error
-    found = _digest(metadata.get("specs", ""), tensors)
-    if found != metadata.get("sha256"):
-        raise _set_aside(
-            path, f"its checksum is {found[:12]}, not {metadata.get('sha256', '')[:12]}"
-        )
-    specs = [NetworkSpec.from_json(text) for text in json.loads(metadata["specs"]).values()]
+    expected, found = described.get("sha256", "none"), _digest(described.get("specs", {}), tensors)
+    if found != expected:
+        raise _set_aside(path, f"its checksum is {found[:12]}, not {expected[:12]}")
+    specs = [NetworkSpec.from_json(text) for text in described["specs"].values()]
 
     def shape(spec: NetworkSpec) -> tuple[int, int, str]:
         return spec.depth, spec.width, spec.precision
@@ -92,16 +101,20 @@ def _stack(specs: Sequence[NetworkSpec], tensors: dict[str, torch.Tensor]) -> St
     )
 
 
-def _digest(specs: str, tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256(specs.encode())
+def _digest(specs: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(specs, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].numpy().data)
     return digest.hexdigest()
 
 
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".damaged")
+
+
 def _set_aside(path: Path, why: str) -> DamagedFileError:
-    aside = path.with_name(path.name + ".damaged")
+    aside = _aside(path)
     path.replace(aside)
     return DamagedFileError(
         f"{path} is damaged: {why}. Expected the file as it was written. It has been moved to "

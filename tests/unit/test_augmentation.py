@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from training_helpers import make_spec
 
 from sensitivity.datasets import standardise
 from sensitivity.training.augmentation import ImageTable
+from training_helpers import make_spec
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (12, 3, 7, 5), dtype=np.uint8)
@@ -90,5 +90,5 @@ def test_an_image_shifted_out_of_the_frame_is_zero_and_a_constant_one_an_error()
     empty = (out == 0).all(1).sum()
     assert empty == 2 * 5  # five of the nine translations lose the corner
     images[1] = 7
-    with pytest.raises(ValueError, match="training image 1 .* is constant"):
+    with pytest.raises(ValueError, match=r"training image 1 .* is constant"):
         ImageTable(images)

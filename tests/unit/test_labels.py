@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
-from training_helpers import make_spec
 
 from sensitivity.training.labels import training_labels
+from training_helpers import make_spec
 
 TRUE = np.arange(2000) % 7
 

@@ -1,13 +1,13 @@
 """The stack trainer: gradients, the same bits in any company, stops, restarts."""
 
 import dataclasses
+import functools
 import logging
 import math
 
 import numpy as np
 import pytest
 import torch
-from training_helpers import CLASSES, TRAIN, UNIT_NAMES, make_data, make_spec, run, train
 
 from sensitivity import networks
 from sensitivity.training.batches import batches
@@ -22,12 +22,13 @@ from sensitivity.training.passes import (
 )
 from sensitivity.training.schedule import check_steps
 from sensitivity.training.trainer import StackTrainer
+from training_helpers import CLASSES, TRAIN, UNIT_NAMES, make_data, make_spec, run, train
 
 PEERS = {
-    "sgd": lambda p, rate: torch.optim.SGD(p, rate),
-    "momentum": lambda p, rate: torch.optim.SGD(p, rate, momentum=0.9),
-    "adam": lambda p, rate: torch.optim.Adam(p, rate),
-    "rmsprop": lambda p, rate: torch.optim.RMSprop(p, rate),
+    "sgd": torch.optim.SGD,
+    "momentum": functools.partial(torch.optim.SGD, momentum=0.9),
+    "adam": torch.optim.Adam,
+    "rmsprop": torch.optim.RMSprop,
 }
 
 
@@ -35,9 +36,7 @@ def flat(module, layout):
     """Parameters of an nn.Sequential in the layout's order."""
     row = torch.zeros(1, layout.length, dtype=torch.float64)
     linears = [layer for layer in module if isinstance(layer, torch.nn.Linear)]
-    for view, bias, linear in zip(
-        layout.weights(row), layout.biases(row), linears, strict=True
-    ):
+    for view, bias, linear in zip(layout.weights(row), layout.biases(row), linears, strict=True):
         view[0] = linear.weight.detach().T
         bias[0, 0] = linear.bias.detach()
     return row[0]
@@ -59,9 +58,7 @@ def test_gradients_equal_autograd(depth, route):
     gradients = torch.zeros_like(rows)
     x = torch.randn(4, 13, 9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     labels = np.random.default_rng(3).integers(CLASSES, size=(4, 13))
-    passes = ForwardBackward(
-        layout, rows, gradients, x, runs=runs_of(UNIT_NAMES), route=route
-    )
+    passes = ForwardBackward(layout, rows, gradients, x, runs=runs_of(UNIT_NAMES), route=route)
     passes.step(torch.from_numpy(target_positions(labels, CLASSES)))
     loss, right = cross_entropy(passes.logits, torch.from_numpy(labels))
     for k in range(4):
@@ -141,7 +138,13 @@ def company(count, **fields):
 )
 def test_same_bits_in_any_company(optimizer, shape, width, depth, batch):
     data = make_data(shape=shape)
-    size = {"width": width, "depth": depth, "batch_size": batch, "optimizer": optimizer, "steps": 40}
+    size = {
+        "width": width,
+        "depth": depth,
+        "batch_size": batch,
+        "optimizer": optimizer,
+        "steps": 40,
+    }
     rate = 0.002 if optimizer in ("adam", "rmsprop") else 0.02
     network = make_spec(**size, learning_rate=rate, unit="relu6", seed=7, max_shift=1)
     alone = train([network], data)[network.id]

@@ -1,10 +1,12 @@
 """A whole cohort: its files, kills and restarts, damaged checkpoints, two jobs at once."""
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_helpers import UNIT_NAMES, make_spec
 
 from sensitivity import datasets, survey, weights
 from sensitivity.spec import NetworkSpec
@@ -21,6 +22,7 @@ from sensitivity.training import Settings, checkpoints, devices, train_cohort
 from sensitivity.training import cohort as cohort_module
 from sensitivity.training.labels import training_labels
 from sensitivity.training.schedule import check_steps
+from training_helpers import UNIT_NAMES, make_spec
 
 JOB = """
 import json, logging, sys
@@ -142,16 +144,23 @@ def test_the_training_store_says_what_became_of_each_network(trained, store):
     assert {"fitted", "not fitted", "diverged"} <= set(dataset.status.values.tolist())
 
 
-def start_job(specs, store, folder, checkpoint_seconds):
+@contextlib.contextmanager
+def job_of(specs, store, folder, checkpoint_seconds):
+    """A process that trains a cohort; killed at the end if it has not ended by then."""
     texts = json.dumps([spec.to_json() for spec in specs])
     paths = [store, folder / "w.safetensors", folder / "curves.zarr"]
     source = str(Path(cohort_module.__file__).parents[2])
-    return subprocess.Popen(
+    job = subprocess.Popen(
         [sys.executable, "-c", JOB, texts, *map(str, paths), str(checkpoint_seconds)],
         env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield job
+    finally:
+        job.kill()
+        job.communicate()
 
 
 def await_file(path, job, seconds=60):
@@ -164,7 +173,7 @@ def await_file(path, job, seconds=60):
 
 def test_killed_again_and_again_it_ends_with_the_same_weights(store, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    specs = [dataclasses.replace(spec, steps=spec.steps * 20) for spec in some_specs()[:12]]
+    specs = [dataclasses.replace(spec, steps=spec.steps * 25) for spec in some_specs()[:12]]
     reference = tmp_path / "reference"
     train_cohort(specs, store, reference / "w.safetensors", reference / "curves.zarr")
     folder = tmp_path / "killed"
@@ -173,16 +182,14 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(store, tmp_path, c
     checkpoint = folder / "w.safetensors.checkpoint"
     progress = [0]
     for _ in range(3):
-        job = start_job(specs, store, folder, 0.1)
-        if progress == [0]:
+        with job_of(specs, store, folder, 0.1) as job:
             await_file(checkpoint, job)
-        written = checkpoint.stat().st_mtime_ns
-        while checkpoint.exists() and checkpoint.stat().st_mtime_ns == written:
-            assert job.poll() is None, job.stderr.read()
-            time.sleep(0.02)
-        time.sleep(moments.uniform(0, 0.3))
-        job.kill()
-        job.communicate()
+            written = checkpoint.stat().st_mtime_ns
+            while checkpoint.stat().st_mtime_ns == written:
+                assert job.poll() is None, job.stderr.read()
+                time.sleep(0.02)
+            time.sleep(moments.uniform(0, 0.3))
+        assert job.returncode == -signal.SIGKILL
         assert not (folder / "w.safetensors").exists()
         header, _ = checkpoints.read(checkpoint)
         made = sum(NetworkSpec.from_json(entry["spec"]).steps for entry in header["finished"])
@@ -257,14 +264,14 @@ def test_a_checkpoint_of_other_code_is_not_used(interrupted, trained, store, cap
 
 def test_a_successor_waits_for_an_orphan_and_takes_its_results(store, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    specs = [dataclasses.replace(spec, steps=spec.steps * 10) for spec in some_specs()[:6]]
-    orphan = start_job(specs, store, tmp_path, 0.1)
-    await_file(tmp_path / "w.safetensors.checkpoint", orphan)
-    train_cohort(specs, store, tmp_path / "w.safetensors", tmp_path / "curves.zarr")
-    assert orphan.wait(60) == 0
+    # seconds of work, so that the orphan is still at it when the successor comes
+    specs = [dataclasses.replace(spec, steps=spec.steps * 60) for spec in some_specs()[:6]]
+    with job_of(specs, store, tmp_path, 0.1) as orphan:
+        await_file(tmp_path / "w.safetensors.checkpoint", orphan)
+        train_cohort(specs, store, tmp_path / "w.safetensors", tmp_path / "curves.zarr")
+        assert orphan.wait(60) == 0, orphan.stderr.read()
     assert "being worked on by another process" in caplog.text
     assert "has been written meanwhile" in caplog.text
-    orphan.communicate()
     assert set(rows(tmp_path / "w.safetensors")) == {spec.id for spec in specs}
 
 

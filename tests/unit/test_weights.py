@@ -71,3 +71,19 @@ def test_damaged_file_is_named_and_set_aside(saved, damage):
 
 def test_nothing_but_the_file_is_left(saved):
     assert [path.name for path in saved.parent.iterdir()] == ["weights.safetensors"]
+
+
+def test_the_same_networks_make_the_same_bytes(saved, tmp_path):
+    contents = set()
+    for k in range(4):
+        again = tmp_path / f"{k}.safetensors"
+        weights.save(again, weights.load(saved))
+        contents.add(again.read_bytes())
+    assert contents == {saved.read_bytes()}
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(
+        weights.DamagedFileError, match=r"none\.safetensors is missing.*Run the workflow"
+    ):
+        weights.load(tmp_path / "none.safetensors")

@@ -1,4 +1,4 @@
-# What every rule needs: the validated study, its design, the plan of cohorts, and the code's digests.
+# The validated study, its design, the plan of cohorts and the code's digests, for all stages.
 import hashlib
 import sys
 from pathlib import Path
@@ -50,7 +50,7 @@ GPUS = 1 if has_gpu() else 0
 
 
 def code(script):
-    """The digest of a script and the library modules that it imports: a rule's trigger."""
+    """The digest of a script and the library modules that it imports, to trigger its stage."""
     return code_digest(REPOSITORY / "workflow" / "scripts" / script, REPOSITORY / "src")
 
 

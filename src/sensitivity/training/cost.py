@@ -6,7 +6,7 @@ from sensitivity.training.passes import Layout
 
 #: bytes that a stack on a CPU should keep busy: about one core's share of the last cache
 _CACHE_BYTES = 6 * 2**20
-_LARGEST_STACK = 32
+_LARGEST_STACK = 64
 #: share of a GPU's free memory for one stack; evaluations and temporary tensors need some too
 _DEVICE_SHARE = 0.5
 _LARGEST_DEVICE_STACK = 1024

@@ -68,10 +68,12 @@ class Adam(Optimizer):
     moments = 2
 
     def coefficients(self, rates: torch.Tensor, steps: torch.Tensor) -> list[torch.Tensor]:
-        """See `Optimizer.coefficients`: the learning rate and the second moment's correction."""
-        rate = -rates / (1 - 0.9**steps)
-        correction = (1 - 0.999**steps).rsqrt()
-        return [rate[..., None], correction[..., None]]
+        """See `Optimizer.coefficients`: corrected learning rate and epsilon."""
+        # -rate / (1 - 0.9^t) m / (sqrt(v / (1 - 0.999^t)) + eps), with the root of the second
+        # moment's correction taken out of the fraction: one operation fewer
+        correction = (1 - 0.999**steps).sqrt()
+        rate = -rates / (1 - 0.9**steps) * correction
+        return [rate[..., None], (1e-8 * correction)[..., None]]
 
     def update(
         self, parameters: torch.Tensor, gradients: torch.Tensor, coefficients: list[torch.Tensor]
@@ -79,11 +81,11 @@ class Adam(Optimizer):
         """See `Optimizer.update`."""
         count = len(parameters)
         mean, square, scratch = *(moment[:count] for moment in self.state), self._scratch[:count]
-        rate, correction = coefficients
+        rate, epsilon = coefficients
         mean.lerp_(gradients, 0.1)
         square.mul_(0.999).addcmul_(gradients, gradients, value=0.001)
         torch.sqrt(square, out=scratch)
-        scratch.mul_(correction).add_(1e-8)
+        scratch.add_(epsilon)
         torch.div(mean, scratch, out=scratch)
         parameters.addcmul_(scratch, rate)
 

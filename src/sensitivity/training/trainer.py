@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 #: points of one forward pass in an evaluation
 _POINTS = 1024
+#: bytes that the activations of one evaluation should take: by networks, never by points, so that a
+#: network's numbers do not depend on its company
+_EVALUATION_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
 #: most steps whose batches are drawn at once
 _SEGMENT = 64
 
@@ -258,11 +261,11 @@ class StackTrainer:
     def _steps(self, count: int) -> None:
         """`count` steps with every network."""
         device = self.parameters.device
-        positions, targets = (part.to(device) for part in self._batches(count))
+        positions, targets = (_to_device(part, device) for part in self._batches(count))
         made = torch.tensor([member.step for member in self.members], dtype=torch.float64)
         steps = made + torch.arange(1, count + 1, dtype=torch.float64)[:, None]
         coefficients = [
-            part.to(device, self.parameters.dtype)
+            _to_device(part.to(self.parameters.dtype), device)
             for part in self.optimizer.coefficients(self._rates, steps)
         ]
         rows = len(self.members)
@@ -332,6 +335,13 @@ class StackTrainer:
         ]
 
 
+def _to_device(part: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on a device; on a GPU without waiting for the steps that are under way."""
+    if device.type == "cpu":
+        return part
+    return part.contiguous().pin_memory().to(device, non_blocking=True)
+
+
 def default_route(device: torch.device) -> str:
     """How matrix products are made on a device, see `passes.product`."""
     return "numpy" if device.type == "cpu" else "torch"
@@ -356,16 +366,23 @@ def loss_and_accuracy(
         labels: classes (network, point), int64.
         route: see `passes.product`.
     """
-    runs = runs_of([spec.unit for spec in specs])
-    targets = torch.from_numpy(labels).to(x.device)
-    losses, correct = [], []
-    for part, target in zip(x.split(_POINTS), targets.split(_POINTS, 1), strict=True):
-        forward = Forward(layout, rows, part.expand(len(rows), *part.shape), runs=runs, route=route)
-        forward()
-        loss, right = cross_entropy(forward.logits, target)
-        losses.append(loss)
-        correct.append(right)
-    return torch.cat(losses, 1).mean(1).tolist(), torch.cat(correct, 1).double().mean(1).tolist()
+    most = _EVALUATION_BYTES[x.device.type] // (
+        min(len(x), _POINTS) * sum(layout.sizes) * x.dtype.itemsize
+    )
+    means: tuple[list[float], list[float]] = ([], [])
+    for start in range(0, len(rows), max(1, most)):
+        group = slice(start, start + max(1, most))
+        runs = runs_of([spec.unit for spec in specs[group]])
+        targets = torch.from_numpy(labels[group]).to(x.device)
+        parts = []
+        for points, target in zip(x.split(_POINTS), targets.split(_POINTS, 1), strict=True):
+            inputs = points.expand(len(target), *points.shape)
+            forward = Forward(layout, rows[group], inputs, runs=runs, route=route)
+            forward()
+            parts.append(cross_entropy(forward.logits, target))
+        for found, part in zip(means, zip(*parts, strict=True), strict=True):
+            found.extend(torch.cat(part, 1).double().mean(1).tolist())
+    return means
 
 
 def finish(

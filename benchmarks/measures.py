@@ -1,0 +1,336 @@
+"""Speed of the exact measures against sampling and automatic differentiation, as ratios in one run.
+
+    python benchmarks/measures.py [transitions] [ellipses] [jacobians] [slices] [--quick]
+
+Both sides run in this process, on one thread, on the same float64 (Jacobians: float32) networks;
+times are processor seconds, the least of a few repetitions. Networks have random weights of gain
+sqrt(2); paths are translation polygons of smooth random images and random ellipses.
+"""
+
+import argparse
+import itertools
+import math
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sensitivity.measures import jacobian_norm, paths, transitions
+from sensitivity.measures.ellipses import ellipse_transitions
+from sensitivity.measures.partition import partition
+from sensitivity.networks import Stack, from_sequential, initial
+from sensitivity.spec import NetworkSpec
+
+
+def network(inputs: int, width: int, depth: int, count: int = 1, unit: str = "relu") -> Stack:
+    """`count` float64 networks with small random biases."""
+    specs = [
+        NetworkSpec(
+            dataset="none",
+            train_size=1,
+            depth=depth,
+            width=width,
+            unit=unit,
+            optimizer="sgd",
+            learning_rate=0.1,
+            batch_size=1,
+            gain=math.sqrt(2),
+            steps=0,
+            seed=seed,
+            precision="float64",
+        )
+        for seed in range(count)
+    ]
+    stack = initial(specs, inputs, 10)
+    draws = torch.Generator().manual_seed(0)
+    for bias in stack.biases:
+        bias.add_(0.1 * torch.randn(bias.shape, generator=draws, dtype=bias.dtype))
+    return stack
+
+
+def images(count: int, side: int) -> np.ndarray:
+    """Standardised smooth random images (count, 1, side, side)."""
+    noise = np.random.default_rng(0).standard_normal((count, 1, side, side))
+    smooth = sum(np.roll(noise, (i, j), (2, 3)) for i in range(3) for j in range(3))
+    smooth -= smooth.mean((1, 2, 3), keepdims=True)
+    return smooth / smooth.std((1, 2, 3), keepdims=True)
+
+
+def seconds(function: Callable[[], Any], repetitions: int = 3) -> tuple[float, Any]:
+    """Least processor time of some calls, and the last result."""
+    least = math.inf
+    for _ in range(repetitions):
+        start = time.process_time()
+        result = function()
+        least = min(least, time.process_time() - start)
+    return least, result
+
+
+def sampled(stack: Stack, points: Callable[[torch.Tensor], torch.Tensor], k: int) -> int:
+    """Transitions of network 0 at k samples of a closed curve; `points` gives layer 1 there."""
+    layers = list(zip(stack.weights[1:-1], stack.biases[1:-1], strict=True))
+    thresholds = [
+        [float(v[0, l]) for v in (stack.low, stack.high) if math.isfinite(float(v[0, l]))]
+        for l in range(stack.depth)
+    ]
+    total, first, previous = 0, None, None
+    for part in torch.arange(k, dtype=torch.float64).div(k).split(4096):
+        z, codes = points(part), []
+        for l in range(stack.depth):
+            z = z + stack.shift[0, l]
+            codes += [z > tau for tau in thresholds[l]]
+            if l < stack.depth - 1:
+                h = z.clamp(float(stack.low[0, l]), float(stack.high[0, l]))
+                w, b = layers[l]
+                z = torch.from_numpy(h.numpy() @ w[0].numpy()) + b[0]
+        code = torch.cat(codes, 1)
+        total += int(np.count_nonzero((code[1:] != code[:-1]).numpy()))
+        total += 0 if previous is None else int((code[0] != previous).sum())
+        first, previous = (code[0] if first is None else first), code[-1]
+    return total + int((first != previous).sum())
+
+
+def polygon(stack: Stack, vertices: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Layer 1 of network 0 along a closed polygon (vertex, d), at places in [0, 1)."""
+    z = vertices @ stack.weights[0][0] + stack.biases[0][0]
+    after = z.roll(-1, 0)
+
+    def at(place: torch.Tensor) -> torch.Tensor:
+        edge = (place * len(z)).long()
+        t = (place * len(z) - edge)[:, None]
+        return z[edge] + t * (after[edge] - z[edge])
+
+    return at
+
+
+def ellipse(stack: Stack, curve: np.ndarray) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Layer 1 of network 0 along an ellipse (3, d), at places in [0, 1)."""
+    c, a, b = torch.from_numpy(curve) @ stack.weights[0][0]
+
+    def at(place: torch.Tensor) -> torch.Tensor:
+        angle = 2 * math.pi * place[:, None]
+        return c + stack.biases[0][0] + angle.cos() * a + angle.sin() * b
+
+    return at
+
+
+def single_path(stack: Stack, k: int, vertices: torch.Tensor) -> int:
+    """Exact transitions of a ReLU network on one polygon, one path at a time, for comparison."""
+    h, total = torch.cat([vertices, vertices[:1]]).numpy(), 0
+    for l in range(stack.depth):
+        z = h @ stack.weights[l][k].numpy() + stack.biases[l][k].numpy()
+        above = z > 0
+        row, unit = np.nonzero(above[1:] != above[:-1])
+        total += len(row)
+        if l == stack.depth - 1:
+            break
+        before, after = z[row, unit], z[row + 1, unit]
+        t = before / (before - after)
+        order = np.lexsort((np.append(np.zeros(len(z)), t), np.append(np.arange(len(z)), row)))
+        new = z[row] + (z[row + 1] - z[row]) * t[:, None]
+        new[np.arange(len(row)), unit] = 0
+        h = np.maximum(np.concatenate([z, new])[order], 0)
+    return total
+
+
+def compare(name: str, stack: Stack, curves: list, exact: Callable, quick: bool) -> None:
+    """One line: exact count against sampling at 2^20 and at the least power of 2 that is right."""
+    exact_time, counts = seconds(lambda: exact(range(len(curves))))
+    one_time, _ = seconds(lambda: exact([0]))
+    k = 2**16 if quick else 2**20
+    sampled_time, _ = seconds(lambda: sampled(stack, curves[0], k), 1)
+    sampled_time *= 2**20 / k
+    wrong, right_at = list(range(len(curves))), 2**6
+    limit = 2**14 if quick else 2**20
+    while wrong and right_at < limit:
+        right_at *= 2
+        wrong = [i for i in wrong if sampled(stack, curves[i], right_at) != counts[i]]
+    right_time, _ = seconds(lambda: sampled(stack, curves[0], right_at), 1)
+    what = "the least right ones" if not wrong else f"where {len(wrong)} are still wrong"
+    print(
+        f"{name}: {np.mean(counts):.0f} transitions, exact {1e3 * exact_time / len(curves):.2f} ms"
+        f" a curve ({1e3 * one_time:.2f} ms alone)\n"
+        f"    against 2^20 samples {sampled_time / one_time:.0f}x one curve alone, "
+        f"{sampled_time * len(curves) / exact_time:.0f}x in company\n"
+        f"    against 2^{right_at.bit_length() - 1} samples, {what} of {len(curves)} curves: "
+        f"{right_time * len(curves) / exact_time:.0f}x",
+        flush=True,
+    )
+
+
+def bench_transitions(quick: bool) -> None:
+    """Polygons: against sampling, and many networks and points against a loop over them."""
+    cases = [(8, 64, 3, "relu"), (8, 64, 3, "hardtanh"), (28, 100, 5, "relu"), (28, 300, 3, "relu")]
+    for side, width, depth, unit in cases[: 2 if quick else None]:
+        stack = network(side * side, width, depth, unit=unit)
+        vertices = torch.from_numpy(paths.translations(images(10 if quick else 50, side)))
+        compare(
+            f"polygons {side * side}-{width}x{depth} {unit}",
+            stack,
+            [polygon(stack, v) for v in vertices],
+            lambda some: transitions(stack, vertices[list(some)])[0].tolist(),  # noqa: B023
+            quick,
+        )
+    stack = network(64, 64, 3, count=4 if quick else 32)
+    vertices = torch.from_numpy(paths.translations(images(50 if quick else 300, 8)))
+    together, counts = seconds(lambda: transitions(stack, vertices), 2)
+    few = range(min(len(vertices), 50))
+    loop, alone = seconds(
+        lambda: [single_path(stack, k, vertices[m]) for k in range(4) for m in few], 2
+    )
+    assert alone == counts[:4, : len(few)].flatten().tolist()
+    single, again = seconds(
+        lambda: [
+            transitions(stack.select([k]), vertices[m : m + 1]).item()
+            for k in range(4)
+            for m in few
+        ],
+        2,
+    )
+    assert again == alone
+    share = counts.numel() / len(alone) / together
+    print(
+        f"polygons 64-64x3, {len(stack)} networks x {len(vertices)} points: "
+        f"{counts.numel() / together:.0f} a second, {single * share:.1f}x one call a path, "
+        f"{loop * share:.1f}x a bare loop without checks or degenerate cases"
+    )
+
+
+def bench_ellipses(quick: bool) -> None:
+    """Ellipses against sampling."""
+    for inputs, width, depth, unit in ((784, 100, 5, "relu"), (784, 200, 3, "hardtanh"))[
+        : 1 if quick else None
+    ]:
+        stack = network(inputs, width, depth, unit=unit)
+        draws = np.random.default_rng(0)
+        curves = np.stack([paths.random_ellipse(inputs, draws) for _ in range(10 if quick else 50)])
+        compare(
+            f"ellipses {inputs}-{width}x{depth} {unit}",
+            stack,
+            [ellipse(stack, curve) for curve in curves],
+            lambda some: ellipse_transitions(stack, curves[list(some)], 24)[0].sum(1).tolist(),  # noqa: B023
+            quick,
+        )
+
+
+def autograd_norms(model: nn.Sequential, x: torch.Tensor, chunk: int) -> torch.Tensor:
+    """Softmax Jacobian norms by vmap(jacrev)."""
+    rows = torch.func.vmap(torch.func.jacrev(lambda point: torch.softmax(model(point), -1)))
+    return torch.cat([rows(part).detach().flatten(1).norm(dim=1) for part in x.split(chunk)])
+
+
+def row_by_row(model: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """Softmax Jacobian norms by one backward pass a class over all points."""
+    x = x.clone().requires_grad_(True)
+    f = torch.softmax(model(x), -1)
+    rows = [torch.autograd.grad(f[:, c].sum(), x, retain_graph=True)[0] for c in range(f.shape[1])]
+    return sum(row.square().sum(1) for row in rows).sqrt()
+
+
+def one_projection(model: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """An estimate of the norms from one random projection of the output (not exact)."""
+    x = x.clone().requires_grad_(True)
+    f = torch.softmax(model(x), -1)
+    v = torch.randn_like(f)
+    v = v / v.norm(dim=1, keepdim=True) * math.sqrt(f.shape[1])
+    return torch.autograd.grad((f * v).sum(), x)[0].norm(dim=1)
+
+
+def bench_jacobians(quick: bool) -> None:
+    """Softmax Jacobian norms, depth 3, float32, against automatic differentiation."""
+    ratios = []
+    for width in (50, 200) if quick else (50, 200, 1000):
+        for inputs in (784, 3072):
+            for classes in (10, 100):
+                count = (512 if classes == 10 else 128) * (1 if width < 1000 else 2)
+                torch.manual_seed(0)
+                sizes = [inputs, width, width, width, classes]
+                layers: list[nn.Module] = []
+                for a, b in itertools.pairwise(sizes):
+                    layers += [nn.Linear(a, b), nn.ReLU()]
+                    nn.init.normal_(layers[-2].weight, 0, math.sqrt(2 / a))
+                model, x = nn.Sequential(*layers[:-1]), torch.randn(count, inputs)
+                stack = from_sequential(model)
+                ours, found = seconds(lambda: jacobian_norm(stack, x)[0])  # noqa: B023
+                chunks = (256, 64, 16) if classes == 10 else (32, 8)
+                peers = [seconds(lambda: autograd_norms(model, x, c), 2)[0] for c in chunks]  # noqa: B023
+                rows = seconds(lambda: row_by_row(model, x), 2)[0]  # noqa: B023
+                projected = seconds(lambda: one_projection(model, x), 2)[0]  # noqa: B023
+                exact = jacobian_norm(stack.to(torch.float64), x)[0]
+                error = float(((found - exact).abs() / exact).quantile(0.99))
+                ratios.append(min(peers) / ours)
+                print(
+                    f"jacobians {inputs}-{width}x3-{classes}, {count} points, "
+                    f"{1e6 * ours / count:.0f} us a point: {ratios[-1]:.2f}x vmap(jacrev), {rows / ours:.2f}x row by row, "
+                    f"{projected / ours:.2f}x one projection; error {error:.0e}",
+                    flush=True,
+                )
+    mean = np.exp(np.mean(np.log(ratios)))
+    print(f"jacobians: {mean:.2f}x vmap(jacrev) in the geometric mean, least {min(ratios):.2f}x")
+
+
+def bench_slices(quick: bool) -> None:
+    """The exact partition of a plane against a grid of 1000 x 1000 points, both without layer 1."""
+    for depth, width, bias in ((5, 100, 1), (8, 300, 1), (15, 300, 1), (15, 300, 0))[
+        : 1 if quick else None
+    ]:
+        stack = network(784, width, depth)
+        for b in stack.biases:
+            b.mul_(bias)
+        frame, corners = paths.plane(images(3, 28).reshape(3, -1))
+        frame[0] *= bias  # without biases also through 0
+        reach = 1.25 * np.abs(corners).max()
+        took, found = seconds(
+            lambda: partition(stack, 0, frame, (-reach, reach, -reach, reach)),  # noqa: B023
+            1,
+        )
+        layers = [
+            (w[0].numpy(), b[0].numpy()) for w, b in zip(stack.weights, stack.biases, strict=True)
+        ]
+        places = np.random.default_rng(0).uniform(-reach, reach, (16384, 2))
+        start = [v @ layers[0][0] for v in (frame[0], frame[1:])]
+
+        def grid() -> None:
+            for part in np.array_split(places, 4):  # noqa: B023
+                h = start[0] + part @ start[1] + layers[0][1]  # noqa: B023
+                for w, b in layers[1:-1]:  # noqa: B023
+                    np.maximum(h, 0, out=h)
+                    h = h @ w
+                    h += b
+
+        on_grid = seconds(grid)[0] * 1e6 / len(places)
+        print(
+            f"slices 784-{width}x{depth}{'' if bias else ' without biases, through 0'}: "
+            f"{len(found)} polygons in {took:.1f} s, "
+            f"{took / on_grid:.2f}x a grid of 1000 x 1000 ({on_grid:.1f} s)",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Runs the benchmarks named on the command line, all by default."""
+    benches = {
+        "transitions": bench_transitions,
+        "ellipses": bench_ellipses,
+        "jacobians": bench_jacobians,
+    }
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("which", nargs="*", choices=[[], *benches], help="all by default")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller cases, 2^20 samples extrapolated"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in arguments.which or benches:
+        benches[name](arguments.quick)
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
