@@ -19,7 +19,6 @@ wildcard_constraints:
     study=STUDY.study,
     dataset="|".join(STUDY.datasets),
     cohort="|".join(COHORTS),
-    figure="|".join(FIGURES),
 
 
 include: "workflow/rules/datasets.smk"

@@ -265,7 +265,8 @@ def bench_jacobians(quick: bool) -> None:
                 ratios.append(min(peers) / ours)
                 print(
                     f"jacobians {inputs}-{width}x3-{classes}, {count} points, "
-                    f"{1e6 * ours / count:.0f} us a point: {ratios[-1]:.2f}x vmap(jacrev), {rows / ours:.2f}x row by row, "
+                    f"{1e6 * ours / count:.0f} us a point: {ratios[-1]:.2f}x vmap(jacrev), "
+                    f"{rows / ours:.2f}x row by row, "
                     f"{projected / ours:.2f}x one projection; error {error:.0e}",
                     flush=True,
                 )
@@ -317,6 +318,7 @@ def main() -> None:
         "transitions": bench_transitions,
         "ellipses": bench_ellipses,
         "jacobians": bench_jacobians,
+        "slices": bench_slices,
     }
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter

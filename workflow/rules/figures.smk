@@ -1,23 +1,28 @@
-# The figures: each as PDF and PNG, with the numbers drawn and a caption.
+# The figures: each as PDF and PNG, with the numbers drawn and a caption. One job, since each would
+# take longer to start than to draw.
 
 
-rule figure:
+rule figures:
     input:
         surveys(),
     output:
-        multiext("results/{study}/figures/{figure}", ".pdf", ".png", ".csv", ".txt"),
+        expand(
+            "results/{{study}}/figures/{figure}{suffix}",
+            figure=FIGURES,
+            suffix=[".pdf", ".png", ".csv", ".txt"],
+        ),
     log:
-        "results/{study}/logs/figure/{figure}.log",
+        "results/{study}/logs/figures.log",
     benchmark:
-        "results/{study}/timings/figure/{figure}.tsv"
+        "results/{study}/timings/figures/all.tsv"
     conda:
         "../../envs/sensitivity.yaml"
     threads: 1
     resources:
         mem_mb=8000,
-        runtime=60,
+        runtime=120,
     params:
-        code=code("figure.py"),
+        code=code("figures.py"),
         settings=STUDY.analysis.model_dump(),
     script:
-        "../scripts/figure.py"
+        "../scripts/figures.py"

@@ -21,7 +21,7 @@ from sensitivity.networks import Stack
 #: a crossing closer to a corner than this share of the window's longer side is at the corner
 MERGE = 1e-10
 #: corners of polygons held at once, in one layer; more are done group by group
-GROUP_CORNERS = 100_000
+GROUP_CORNERS = 60_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,17 +115,19 @@ def _deepen(
     """Cuts the polygons by the layers; z are the first one's pre-activations (corner, unit)."""
     first, rest = layers[0], layers[1:]
     taus = [tau for _, tau in first.thresholds]
-    lines = np.concatenate([z - tau for tau in taus], 1) if taus else np.zeros((len(z), 0))
-    cutter = _Cutter(polygons, lines, merge)
-    for unit in range(lines.shape[1]):
-        cutter.cut(unit)
-    polygons = cutter.result()
+    if taus:
+        # of several thresholds each has its own lines; z comes back from the first one's
+        lines = z if len(taus) == 1 else np.tile(z, len(taus))
+        lines -= np.repeat(taus, first.width)
+        cutter = _Cutter(polygons, lines, merge)
+        for unit in range(lines.shape[1]):
+            cutter.cut(unit)
+        polygons, z = cutter.result(), cutter.lines.view()[:, : first.width]
+        z += taus[0]
+        del cutter, lines
     if not rest:
         yield polygons
         return
-    if taus:
-        z = cutter.lines.view()[:, : first.width] + taus[0]
-    del cutter, lines
     groups = [(polygons, z)]
     if len(polygons.corners) > GROUP_CORNERS:
         groups = [_group(polygons, z, chosen) for chosen in _quarters(polygons)]
@@ -144,12 +146,12 @@ class _Cutter:
     """
 
     def __init__(self, polygons: Partition, lines: np.ndarray, merge: float) -> None:
-        self.corners = _Growing(polygons.corners)
+        self.corners = _Growing(polygons.corners)  # appending copies: the argument stays as it is
         self.tolerance = SNAP * np.abs(lines).max(initial=0.0)
         lines[np.abs(lines) <= self.tolerance] = 0.0
         self.lines = _Growing(lines)
         self.refs = _Growing(polygons.rings)
-        self.start = _Growing(polygons.starts[:-1])
+        self.start = _Growing(polygons.starts[:-1].copy())
         self.size = _Growing(np.diff(polygons.starts))
         #: the polygon at the layer's beginning of which a polygon is a part
         self.root = _Growing(np.arange(len(polygons)))
@@ -260,7 +262,7 @@ class _Growing:
     """An array that is appended to, with room to spare."""
 
     def __init__(self, values: np.ndarray) -> None:
-        self._buffer = values.copy()
+        self._buffer = values
         self._length = len(values)
 
     def __len__(self) -> int:

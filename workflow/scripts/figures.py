@@ -1,0 +1,19 @@
+"""All figures, as PDF and PNG, with their numbers and captions."""
+
+from pathlib import Path
+
+from job import job
+
+from sensitivity.analysis.verdicts import Settings
+from sensitivity.figures import FIGURES, draw
+
+if __name__ == "__main__":
+    with job(snakemake):
+        folder = Path(snakemake.output[0]).parent
+        for name in FIGURES:
+            draw(
+                name,
+                {Path(store).stem: Path(store) for store in snakemake.input},
+                folder / name,
+                Settings(**snakemake.params.settings),
+            )
