@@ -16,7 +16,7 @@ run: $(READY)
 	@$(VENV)/bin/python workflow/run.py --cores $(CORES) $(ARGS)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

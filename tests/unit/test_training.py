@@ -4,12 +4,18 @@ import dataclasses
 import functools
 import logging
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from sensitivity import networks
+from sensitivity.training import cost
+from sensitivity.training import trainer as trainer_module
 from sensitivity.training.batches import batches
 from sensitivity.training.lbfgs import LBFGSTrainer
 from sensitivity.training.optimizers import MINIBATCH_OPTIMIZERS
@@ -24,6 +30,7 @@ from sensitivity.training.schedule import check_steps
 from sensitivity.training.trainer import StackTrainer
 from training_helpers import CLASSES, TRAIN, UNIT_NAMES, make_data, make_spec, run, train
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(cost.__file__).parents[2])}
 PEERS = {
     "sgd": torch.optim.SGD,
     "momentum": functools.partial(torch.optim.SGD, momentum=0.9),
@@ -312,6 +319,54 @@ def test_out_of_memory_halves_the_stack_and_goes_on(monkeypatch, caplog):
     assert set(finished) == set(expected)
     for key, network in expected.items():
         assert torch.equal(finished[key].parameters, network.parameters)
+
+
+def test_evaluating_a_few_networks_at_a_time_changes_nothing(monkeypatch):
+    specs = company(5)
+    expected = train(specs)
+    monkeypatch.setattr(trainer_module, "_EVALUATION_BYTES", {"cpu": 1})
+    for key, network in train(specs).items():
+        for name in ("loss", "accuracy", "train_loss", "test_loss", "test_accuracy"):
+            assert getattr(network.record, name) == getattr(expected[key].record, name)
+
+
+def test_small_networks_share_a_stack_and_large_ones_do_not():
+    like = torch.empty(0)
+    sizes = [
+        cost.stack_size(Layout(784, 3, width, 10), 128, 1, like) for width in (16, 100, 500, 2000)
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] >= 8
+    assert sizes[-1] == 1
+
+
+def test_the_trainer_needs_only_torch_and_numpy():
+    blocked = (
+        "pydantic",
+        "zarr",
+        "xarray",
+        "pandas",
+        "scipy",
+        "filelock",
+        "safetensors",
+        "sklearn",
+    )
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({blocked}))
+import sensitivity.training.lbfgs, sensitivity.training.trainer
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
+
+
+def test_looking_for_a_gpu_does_not_import_torch():
+    code = """
+import sys
+from sensitivity.training.devices import has_gpu
+has_gpu()
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
 
 
 def lbfgs_spec(**fields):

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from conftest import REPOSITORY
+from checkouts import REPOSITORY
 
 pytestmark = pytest.mark.workflow
 CONFIGS = sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml"))

@@ -5,8 +5,9 @@ import re
 import shutil
 
 import pytest
+import yaml
 
-from conftest import TINY
+from checkouts import TINY
 from sensitivity import cohorts
 
 pytestmark = pytest.mark.workflow
@@ -150,7 +151,7 @@ def test_no_key_of_the_default_study_leaks_into_another(untouched, tmp_path):
         "survey": [{"search": "rows", "rows": [{"depth": 1}]}],
     }
     path = untouched.configure()
-    path.write_text(__import__("yaml").safe_dump(other))
+    path.write_text(yaml.safe_dump(other))
     try:
         untouched.snakemake("--until", "design", "results/other/design.csv")
         table = (untouched.folder / "results/other/design.csv").read_text().splitlines()

@@ -45,7 +45,7 @@ WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slice
 # imports matplotlib
 FIGURES = ("sensitivity", "parameters", "factors", "points", "ellipses", "slices")
 REPORT = f"results/{STUDY.study}/report.html"
-# a training or measuring job takes one device where this host has any; on a cluster the profile says so
+# what a job takes that can use a device, where this host has any; on a cluster the profile says so
 GPUS = 1 if has_gpu() else 0
 
 

@@ -1,4 +1,5 @@
-# The measures of each cohort's fitted networks.
+# The measures of each cohort's fitted networks. Jacobians take a device; transitions and slices are
+# counted in float64 on the processor.
 
 
 # Jacobian norms at every test point.
@@ -42,7 +43,6 @@ rule transitions:
         "../../envs/sensitivity.yaml"
     threads: 1
     resources:
-        gpu=GPUS,
         mem_mb=4000,
         runtime=720,
     params:
@@ -98,7 +98,6 @@ rule slices:
         "../../envs/sensitivity.yaml"
     threads: 1
     resources:
-        gpu=GPUS,
         mem_mb=4000,
         runtime=120,
     params:

@@ -2,15 +2,17 @@
 
 from job import job, limit_threads
 from sensitivity.measures.cohort import measure_ellipses
+from sensitivity.training.devices import lease
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with job(snakemake), lease() as device:
         limit_threads(snakemake.threads)
         measure_ellipses(
             snakemake.input.weights,
             snakemake.input.curves,
             snakemake.input.dataset,
             snakemake.output[0],
+            device=device.torch,
             networks=snakemake.params.networks,
             count=snakemake.params.per_kind,
             angles=snakemake.params.angles,

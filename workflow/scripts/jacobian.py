@@ -2,13 +2,15 @@
 
 from job import job, limit_threads
 from sensitivity.measures.cohort import measure_jacobian
+from sensitivity.training.devices import lease
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with job(snakemake), lease() as device:
         limit_threads(snakemake.threads)
         measure_jacobian(
             snakemake.input.weights,
             snakemake.input.curves,
             snakemake.input.dataset,
             snakemake.output[0],
+            device=device.torch,
         )

@@ -90,7 +90,7 @@ def train_cohort(
             cohort.dataset(),
             curves,
             "training",
-            attributes=survey.provenance(device=device.name, training_code=_code_digest()),
+            attributes=survey.provenance(device=device.name, training_code=cohort.code),
         )
         checkpoint.unlink(missing_ok=True)
 
@@ -143,6 +143,7 @@ class _Cohort:
         self.device = device
         self.settings = settings
         self.checkpoint = checkpoint
+        self.code = _code_digest()  # as the job begins: files may be edited while it runs
         self.finished: dict[str, Finished] = {}
         #: networks in training when the checkpoint was written
         self._begun: dict[str, Saved] = {}
@@ -211,7 +212,7 @@ class _Cohort:
     def _save(self, running: Sequence[Saved]) -> None:
         """Writes a checkpoint: the networks that are done, and those in training."""
         done = [Saved(f.spec, 0, f.record, {"": f.parameters}) for f in self.finished.values()]
-        header: dict[str, Any] = {"code": _code_digest()}
+        header: dict[str, Any] = {"code": self.code}
         tensors = {}
         for group, members in (("finished", done), ("running", running)):
             header[group] = [
@@ -235,7 +236,7 @@ class _Cohort:
         if found is None:
             return
         header, tensors = found
-        if header["code"] != _code_digest():
+        if header["code"] != self.code:
             checkpoints.set_aside(self.checkpoint, "was written by other code or another torch")
             return
         parts: dict[str, dict[str, torch.Tensor]] = {}

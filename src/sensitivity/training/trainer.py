@@ -1,4 +1,8 @@
-"""Trains same-shaped networks in a stack; networks that are done leave it, waiting ones join."""
+"""Trains same-shaped networks in a stack; networks that are done leave it, waiting ones join.
+
+The same code serves a CPU and a GPU. Its GPU side (memory, copies, torch's batched products) has
+been tested with torch's products on a CPU only: no GPU was at hand.
+"""
 
 import dataclasses
 import logging

@@ -1,0 +1,86 @@
+"""Copies of the repository, to run a tiny study in."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+TINY = {
+    "study": "tiny",
+    "datasets": {"digits": {"train_size": 100}},
+    "defaults": {"steps": 80, "width": 16, "batch_size": 20, "learning_rate": 0.1},
+    "survey": [{"search": "grid", "axes": {"depth": [1, 2], "seed": [0, 1, 2]}}],
+    "factors": {"unit": {"axes": {"depth": [1], "seed": [0]}}},
+    "measures": {
+        "transitions": {"points": 10},
+        "ellipses": {"share": 0.5, "count": 1, "angles": 24},
+        "slices": {"networks": [{"depth": 1}], "resolution": 12},
+    },
+    "execution": {"cohort_tflop": 0.0003},
+}
+
+
+class Checkout:
+    """A copy of the repository with a study's configuration beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def study(self) -> Path:
+        return self.folder / "results" / "tiny"
+
+    def configure(self, changes=None, name="tiny.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(yaml.safe_dump({**TINY, **(changes or {})}))
+        return path
+
+    def snakemake(self, *arguments, config="tiny.yaml", check=True, command=("-m", "snakemake")):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("SENSITIVITY")}
+        done = subprocess.run(
+            [
+                sys.executable,
+                *command,
+                "--cores",
+                "2",
+                *(["--configfile", config] if config else []),
+                *arguments,
+            ],
+            check=False,
+            cwd=self.folder,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def jobs(self, config="tiny.yaml") -> dict[str, int]:
+        """Rule -> number of jobs that a run would start; empty when nothing is to do."""
+        told = self.snakemake("--dry-run", config=config)
+        text = told.stdout + told.stderr
+        if "Nothing to be done" in text:
+            return {}
+        table = text.partition("Job stats:")[2].partition("total")[0]
+        counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+        counts.pop("all", None)
+        return counts
+
+
+def copy_repository(folder: Path) -> Checkout:
+    for name in ("Snakefile", "workflow", "src", "profiles", "config", "envs"):
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(
+                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
+        else:
+            shutil.copy(source, folder / name)
+    return Checkout(folder)

@@ -1,0 +1,68 @@
+"""`make run` after a kill, and beside another run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from checkouts import copy_repository
+
+pytestmark = pytest.mark.workflow
+RUN = ("workflow/run.py",)
+
+
+def start(checkout, *targets):
+    return subprocess.Popen(
+        [sys.executable, *RUN, "--cores", "2", "--configfile", "tiny.yaml", *targets],
+        cwd=checkout.folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, what):
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"waited a minute for {what}")
+
+
+@pytest.mark.parametrize("orphans", [False, True], ids=["jobs killed too", "jobs go on as orphans"])
+def test_a_killed_run_goes_on_by_itself(tmp_path, orphans):
+    checkout = copy_repository(tmp_path)
+    # enough steps that a job is still at work when the run is killed
+    checkout.configure({"defaults": {"steps": 4000, "width": 16, "batch_size": 20}})
+    run = start(checkout, "--until", "train")
+    wait_for(lambda: list(checkout.study.glob("logs/train/*.log")), "a training job")
+    if orphans:
+        run.kill()
+    else:
+        os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert any((checkout.folder / ".snakemake" / "locks").iterdir())
+    done = checkout.snakemake("--until", "train", command=RUN)
+    assert "going on from where it was" in done.stderr
+    weights = sorted(checkout.study.glob("cohorts/*/weights.safetensors"))
+    assert len(weights) == 2
+    assert not list(checkout.study.glob("cohorts/*/*.checkpoint"))
+
+
+def test_a_second_run_beside_the_first_is_refused(tmp_path):
+    checkout = copy_repository(tmp_path)
+    checkout.configure()
+    run = start(checkout, "--until", "train")
+    try:
+        lock = checkout.folder / ".snakemake" / "run.lock"
+        wait_for(lambda: lock.exists() and lock.read_text(), "the lock")
+        second = checkout.snakemake(command=RUN, check=False)
+        assert second.returncode == 1
+        assert f"Another run (process {run.pid})" in second.stderr
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
