@@ -145,7 +145,7 @@ def compare(name: str, stack: Stack, curves: list, exact: Callable, quick: bool)
     sampled_time, _ = seconds(lambda: sampled(stack, curves[0], k), 1)
     sampled_time *= 2**20 / k
     wrong, right_at = list(range(len(curves))), 2**6
-    limit = 2**14 if quick else 2**20
+    limit = 2**14 if quick else 2**20 if stack.inputs < 100 else 2**17
     while wrong and right_at < limit:
         right_at *= 2
         wrong = [i for i in wrong if sampled(stack, curves[i], right_at) != counts[i]]
@@ -276,23 +276,26 @@ def bench_jacobians(quick: bool) -> None:
 
 def bench_slices(quick: bool) -> None:
     """The exact partition of a plane against a grid of 1000 x 1000 points, both without layer 1."""
+    points = np.random.default_rng(0).uniform(size=(3, 784))
     for depth, width, bias in ((5, 100, 1), (8, 300, 1), (15, 300, 1), (15, 300, 0))[
         : 1 if quick else None
     ]:
         stack = network(784, width, depth)
         for b in stack.biases:
             b.mul_(bias)
-        frame, corners = paths.plane(images(3, 28).reshape(3, -1))
+        frame, corners = paths.plane(points)
+        middle = corners.mean(0) * bias
         frame[0] *= bias  # without biases also through 0
-        reach = 1.25 * np.abs(corners).max()
+        reach = 0.75 * float(np.ptp(corners, axis=0).max())
+        window = (middle[0] - reach, middle[0] + reach, middle[1] - reach, middle[1] + reach)
         took, found = seconds(
-            lambda: partition(stack, 0, frame, (-reach, reach, -reach, reach)),  # noqa: B023
+            lambda: partition(stack, 0, frame, window),  # noqa: B023
             1,
         )
         layers = [
             (w[0].numpy(), b[0].numpy()) for w, b in zip(stack.weights, stack.biases, strict=True)
         ]
-        places = np.random.default_rng(0).uniform(-reach, reach, (16384, 2))
+        places = middle + np.random.default_rng(0).uniform(-reach, reach, (16384, 2))
         start = [v @ layers[0][0] for v in (frame[0], frame[1:])]
 
         def grid() -> None:

@@ -149,6 +149,11 @@ class HardSigmoid(ClampUnit):
         super().__init__(*UNITS["hardsigmoid"])
 
 
+def weights_dtype(precision: str) -> torch.dtype:
+    """The dtype of the weights at one of `spec.PRECISIONS`."""
+    return torch.float64 if precision == "float64" else torch.float32
+
+
 def initial(specs: Sequence[NetworkSpec], inputs: int, classes: int) -> Stack:
     """The untrained networks of same-shaped specs, each from its own seed.
 
@@ -170,7 +175,7 @@ def initial(specs: Sequence[NetworkSpec], inputs: int, classes: int) -> Stack:
             "group the specs first"
         )
     depth, width, precision = shapes.pop()
-    dtype = getattr(torch, precision)
+    dtype = weights_dtype(precision)
     sizes = [inputs, *[width] * depth, classes]
     weights = []
     for l, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):

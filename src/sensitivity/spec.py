@@ -9,7 +9,9 @@ from typing import NamedTuple
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop", "lbfgs")
 LABELS = ("true", "random")
 STOPS = ("steps", "fitted", "loss")
-PRECISIONS = ("float32", "float64")
+#: dtype of weights and training; 'tf32' and 'bf16' are float32 weights whose training steps
+#: multiply matrices rounded to TensorFloat-32 or bfloat16
+PRECISIONS = ("float32", "float64", "tf32", "bf16")
 STATUSES = ("fitted", "not fitted", "diverged")
 
 #: Factors of STUDY, 'Comparisons', and the two sides of a pair: (presumed worse, presumed better)
@@ -80,6 +82,7 @@ class NetworkSpec:
     fit_accuracy: float = 1.0
     #: training loss (nats) at which stop='loss' ends
     target_loss: float = 0.0
+    #: one of `PRECISIONS`
     precision: str = "float32"
 
     @property

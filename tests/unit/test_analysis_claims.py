@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
 
+import synthetic
 from sensitivity import survey as contracts
 from sensitivity.analysis import verdicts
 from sensitivity.analysis.bootstrap import DoesNotApply, Result

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-import synthetic
 from scipy import stats
 
+import synthetic
 from sensitivity.analysis import correlations, resampled
 from sensitivity.analysis.bootstrap import resample_counts
 from sensitivity.analysis.survey_table import (

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import synthetic
 from scipy import stats
 
+import synthetic
 from sensitivity.analysis import factors, paths
 from sensitivity.analysis.verdicts import Settings
 from sensitivity.survey import FACTOR_SIDES

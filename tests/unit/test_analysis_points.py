@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 import statsmodels.api as sm
-import synthetic
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+import synthetic
 from sensitivity.analysis import points
 from sensitivity.analysis.bootstrap import DoesNotApply, resample_counts
 from sensitivity.analysis.verdicts import Question, Settings

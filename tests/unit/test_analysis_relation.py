@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-import synthetic
 from scipy.optimize import minimize
 
+import synthetic
 from sensitivity.analysis.relation import bounds, logit_gradient_norm, relation
 from sensitivity.seeds import generator
 

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_spec import BASE
 
 from sensitivity import cohorts
+from test_spec import BASE
 
 
 def specs(count, **changes):

@@ -374,6 +374,10 @@ FAULTS = {
         small(survey=grid(optimizer=["sgd", "lbfgs"], augmentation=[False, True])),
         {"survey[0].axes.optimizer[1]": ["networks with augmentation", "a fixed full batch"]},
     ),
+    "rounded products with lbfgs": (
+        small(survey=grid(optimizer=["sgd", "lbfgs"], precision=["float32", "bf16"])),
+        {"survey[0].axes.precision[1]": ["networks with lbfgs", "float32 or float64"]},
+    ),
     "augmentation on both sides of the factor batch": (
         small(factors={"batch": {"axes": {"augmentation": [True]}}}),
         {"factors.batch.axes.augmentation[0]": ["found true", "cannot be augmented"]},

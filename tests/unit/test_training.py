@@ -23,6 +23,7 @@ from sensitivity.training.passes import (
     ForwardBackward,
     Layout,
     cross_entropy,
+    product,
     runs_of,
     target_positions,
 )
@@ -208,6 +209,38 @@ def test_the_torch_route_agrees():
     for key, network in train(specs, data, route="torch").items():
         difference = network.parameters - expected[key].parameters
         assert difference.norm() / expected[key].parameters.norm() < 1e-10
+
+
+def test_bf16_rounds_the_products_of_training_steps_alone():
+    a, b = (
+        torch.randn(2, *shape, generator=torch.Generator().manual_seed(k))
+        for k, shape in enumerate([(5, 7), (7, 3)])
+    )
+    out = torch.empty(2, 5, 3)
+    product(a, b, out, "bf16")()
+    exact = a.double() @ b.double()
+    # bfloat16 keeps 8 bits; inputs and output are rounded
+    assert 1e-4 < (out - exact).norm() / exact.norm() < 2**-7
+    rough, fine = make_spec(precision="bf16", steps=5), make_spec(steps=5)
+    found, expected = (train([spec])[spec.id] for spec in (rough, fine))
+    assert found.parameters.dtype == torch.float32
+    difference = (found.parameters - expected.parameters).norm() / expected.parameters.norm()
+    assert 0 < difference < 0.01
+    # the losses are of the weights as they are
+    stack = Layout(30, 2, 16, CLASSES).unpack(found.parameters[None], [rough])
+    data = make_data()
+    exact_loss = torch.nn.functional.cross_entropy(
+        stack.to(torch.float64).logits(data.train.plain.double())[0],
+        torch.from_numpy(data.train_labels),
+    )
+    assert found.record.train_loss == pytest.approx(float(exact_loss), rel=1e-5)
+
+
+def test_tf32_needs_a_gpu():
+    with pytest.raises(
+        ValueError, match="'tf32': expected an NVIDIA GPU, found device 'cpu'; choose"
+    ):
+        StackTrainer([make_spec(precision="tf32")], make_data())
 
 
 def test_divergence_is_a_status_and_keeps_finite_weights():

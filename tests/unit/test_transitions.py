@@ -139,11 +139,29 @@ def rational_count(stack, path):
     return total
 
 
+@pytest.fixture(params=[0.0, 1e9], ids=["products", "kinks"])
+def route(request, monkeypatch):
+    """Each of the two ways from one layer to the next, whatever the sizes."""
+    monkeypatch.setattr("sensitivity.measures.walk.PRODUCT_COST", request.param)
+
+
+@pytest.mark.usefixtures("route")
 @pytest.mark.parametrize("seed", range(6))
 def test_quantised_weights_and_integer_pixels_against_exact_fractions(seed):
     stack, paths = quantised(seed)
     expected = [rational_count(stack, path) for path in paths.tolist()]
     assert transitions(stack, paths)[0].tolist() == expected
+
+
+@pytest.mark.usefixtures("route")
+@pytest.mark.parametrize("unit", UNITS)
+def test_parity_by_either_route(unit):
+    stack = untrained(units=[unit], width=12, gain=2.0)
+    paths = polygons(1)
+    points, place = samples(paths[0], 2**12)
+    found = crossings(stack, 0, paths)
+    total, sampled = check_parity(stack, found, 0, points=points, place=place, period=8)
+    assert total == int(transitions(stack, paths)) >= sampled > 0
 
 
 def test_float32_decisions_miscount_where_float64_does_not():

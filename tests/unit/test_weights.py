@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_spec import BASE
 from torch import nn
 
 from sensitivity import networks, weights
+from test_spec import BASE
 
 SPECS = [
     dataclasses.replace(BASE, depth=depth, width=5, unit=unit, seed=seed)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from job import job
-
 from sensitivity.analysis.verdicts import Settings
 from sensitivity.figures import FIGURES, draw
 

@@ -187,6 +187,21 @@ def _full_batch_augmentation(valid: Valid) -> Iterator[Fault]:
             )
 
 
+def _full_batch_precision(valid: Valid) -> Iterator[Fault]:
+    """L-BFGS compares losses that differ by less than a rounded product does."""
+    for group in valid.groups:
+        full = [path for path, value in group.values["optimizer"] if value == "lbfgs"]
+        for path, value in group.values["precision"]:
+            if value in ("tf32", "bf16") and (full or group.factor == "batch"):
+                yield Fault(
+                    path,
+                    f'found "{value}" for networks with lbfgs',
+                    "float32 or float64: its line search cannot tell a step from a rounding error",
+                    "give lbfgs a block of its own",
+                )
+                break
+
+
 def _factors(valid: Valid) -> Iterator[Fault]:
     for name, factor in valid.section("factors").items():
         axes, path = as_mapping(as_mapping(factor).get("axes")), ("factors", name, "axes")
@@ -256,6 +271,7 @@ _CHECKS: tuple[Callable[[Valid], Iterator[Fault]], ...] = (
     _stops,
     _augmentation,
     _full_batch_augmentation,
+    _full_batch_precision,
     _factors,
     _ellipses_and_slices,
     _transition_points,

@@ -65,7 +65,11 @@ TargetLoss = Annotated[
     float, key("training loss at which stop: loss ends; only with stop: loss", unit="nat", ge=0)
 ]
 Precision = Annotated[
-    Literal["float32", "float64"], key("floating-point type of the weights and of training")
+    Literal["float32", "float64", "tf32", "bf16"],
+    key(
+        "floating-point type of the weights and of training; tf32 (on a GPU alone) and bf16: "
+        "float32 weights, matrix products of training steps rounded to it; not with lbfgs"
+    ),
 ]
 
 Values = Annotated[

@@ -24,6 +24,9 @@ SNAP = 1e-12
 CHUNK_BYTES = 2**21
 #: ... but so many rows at least, below which matrix products are slow
 CHUNK_ROWS = 512
+#: nanoseconds a multiplication in a matrix product takes; an entry of the sparse matrix that can
+#: replace the product takes 20, and 0.5 for each unit (from trials on one core)
+PRODUCT_COST = 0.07
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,8 +259,8 @@ def next_layer(
     n, width = z.shape
     k = len(found)
     first, sizes = _pieces(found)
-    # nanoseconds, from trials: a pair costs an entry and a row of the sum, a row a matrix product
-    if sizes.sum() * (20 + 0.5 * following.width) < k * 0.07 * width * following.width:
+    pair_cost, row_cost = 20 + 0.5 * following.width, PRODUCT_COST * width * following.width
+    if sizes.sum() * pair_cost < k * row_cost:
         y = np.empty((n + k, following.width))
         layer.apply(z, z)
         following.evaluate(z, out=y[:n])

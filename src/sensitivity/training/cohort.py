@@ -15,7 +15,7 @@ import xarray as xr
 
 from sensitivity import datasets, survey
 from sensitivity import weights as weights_file
-from sensitivity.networks import Stack
+from sensitivity.networks import Stack, weights_dtype
 from sensitivity.progress import Progress, duration
 from sensitivity.spec import NetworkSpec
 from sensitivity.training import checkpoints, cost, devices
@@ -301,7 +301,7 @@ def training_data(
 ) -> Data:
     """What networks of one training subset and precision train on and are tested on."""
     spec = specs[0]
-    dtype = getattr(torch, spec.precision)
+    dtype = weights_dtype(spec.precision)
     subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
     table = ImageTable(
         images.train_images[subset],

@@ -105,11 +105,41 @@ def product(
     Args:
         a, b, out: (network, m, k), (network, k, n), (network, m, n); views are fine.
         route: 'numpy' on a CPU, where numpy's OpenBLAS was the faster in trials and gives each
-            matrix the same bits in any batch; 'torch' on a GPU.
+            matrix the same bits in any batch; 'torch' on a GPU; 'bf16' and 'tf32' for products of
+            rounded matrices, see `step_route`.
     """
     if route == "numpy":
         return functools.partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
+    if route == "bf16":
+        return lambda: out.copy_(torch.bmm(a.bfloat16(), b.bfloat16()))
+    if route == "tf32":
+        return functools.partial(_tf32_product, a, b, out)
     return functools.partial(torch.bmm, a, b, out=out)
+
+
+def _tf32_product(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        torch.bmm(a, b, out=out)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def step_route(route: str, precision: str, device: torch.device) -> str:
+    """The route of a training step's products at a precision (one of `spec.PRECISIONS`).
+
+    Losses and accuracies of the whole set are evaluated, and networks measured, without rounding.
+    'tf32' has not been run: there was no GPU to run it on.
+
+    Raises:
+        ValueError: the device cannot do it.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError(
+            f"precision 'tf32': expected an NVIDIA GPU, found device '{device.type}'; "
+            "choose float32 or bf16, or run on a GPU"
+        )
+    return precision if precision in ("bf16", "tf32") else route
 
 
 class Forward:

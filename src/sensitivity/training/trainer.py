@@ -28,6 +28,7 @@ from sensitivity.training.passes import (
     Layout,
     cross_entropy,
     runs_of,
+    step_route,
     target_positions,
 )
 from sensitivity.training.schedule import Record, check_steps
@@ -117,6 +118,7 @@ class StackTrainer:
         self.batch_size = first.batch_size
         self.layout = Layout(data.train.inputs, first.depth, first.width, data.classes)
         self.route = route or default_route(plain.device)
+        self._step_route = step_route(self.route, first.precision, plain.device)
         self._optimizer_class = OPTIMIZER_CLASSES[first.optimizer]
         begun = {network.spec.id: network for network in saved}
         new = [Saved(spec, 0, Record(), {}) for spec in specs if spec.id not in begun]
@@ -208,7 +210,7 @@ class StackTrainer:
             self.gradients[:count],
             self._inputs[: count * self.batch_size].view(count, self.batch_size, -1),
             runs=runs_of([member.spec.unit for member in self.members]),
-            route=self.route,
+            route=self._step_route,
         )
 
     def _halve(self) -> None:
