@@ -13,6 +13,7 @@ from sensitivity.figures.style import (
     COLOURS,
     GREY,
     MARKERS,
+    WIDTH,
     Drawn,
     empty_panel,
     log_axis,
@@ -75,8 +76,9 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
         text = "no pair of networks" if not frames else "no pair whose two sides are both fitted"
         return Drawn(message_figure(f"This study has {text}."), numbers, caption)
     shown = [name for name in FACTORS if (numbers["factor"] == name).any()]
-    # Four columns whatever the number of factors, so that panels keep their size
-    drawn, axes = panels(len(QUANTITIES), len(FACTORS), 1.8)
+    # two columns at least: a single one is too narrow for a legend
+    columns = max(len(shown), 2)
+    drawn, axes = panels(len(QUANTITIES), columns, 1.8, width=WIDTH * columns / len(FACTORS))
     for row, quantity in zip(axes, QUANTITIES, strict=True):
         for panel in row[len(shown) :]:
             panel.set_axis_off()

@@ -51,9 +51,11 @@ def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     return wrapper
 
 
-def panels(rows: int, columns: int, height: float, **kwargs: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of the page's width with `rows` x `columns` panels, a row `height` inches high."""
-    figure = Figure(figsize=(WIDTH, rows * height))
+def panels(
+    rows: int, columns: int, height: float, *, width: float = WIDTH, **kwargs: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure `width` inches wide with `rows` x `columns` panels, a row `height` inches high."""
+    figure = Figure(figsize=(width, rows * height))
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
 
 
@@ -94,16 +96,36 @@ def log_ticks(low: float, high: float, most: int = 4) -> tuple[list[float], list
     if high < 2 * low:
         linear = MaxNLocator(most - 1).tick_values(low, high)
         ticks = [float(value) for value in linear if low <= value <= high]
-        return ticks, [f"{value:g}" for value in ticks]
+        return ticks, _labels(ticks)
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     decades = range(first, last + 1)
     choices = [[f * 10.0**d for d in decades for f in factors] for factors in _FACTORS]
     choices += [[10.0**d for d in decades if d % stride == 0] for stride in (2, 3, 5, 10, 20)]
     within = [[value for value in ticks if low <= value <= high] for ticks in choices]
-    chosen = next((ticks for ticks in within if 0 < len(ticks) <= most), within[-1])
-    plain = all(1e-3 <= value < 1e5 for value in chosen)
-    labels = [f"{v:g}" if plain else f"$10^{{{round(np.log10(v))}}}$" for v in chosen]
-    return chosen, labels
+    # labels closer than a seventh of the axis would run into each other
+    least = np.log10(high / low) / 7
+    chosen = next(
+        (
+            ticks
+            for ticks in within
+            if 0 < len(ticks) <= most and np.all(np.diff(np.log10(ticks)) >= least)
+        ),
+        within[-1],
+    )
+    return chosen, _labels(chosen)
+
+
+def _labels(ticks: list[float]) -> list[str]:
+    """Plain numbers where all are short, else all as powers of ten."""
+    if all(1e-3 <= value < 1e5 for value in ticks):
+        return [f"{value:g}" for value in ticks]
+    labels = []
+    for value in ticks:
+        exponent = int(np.floor(np.log10(value) + 1e-9))
+        factor = f"{value / 10.0**exponent:.3g}"
+        power = f"10^{{{exponent}}}"
+        labels.append(f"${power}$" if factor == "1" else f"${factor}{{\\times}}{power}$")
+    return labels
 
 
 def log_axis(

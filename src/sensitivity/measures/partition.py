@@ -21,7 +21,7 @@ from sensitivity.networks import Stack
 #: a crossing closer to a corner than this share of the window's longer side is at the corner
 MERGE = 1e-10
 #: corners of polygons held at once, in one layer; more are done group by group
-GROUP_CORNERS = 60_000
+GROUP_CORNERS = 40_000
 
 
 @dataclasses.dataclass(frozen=True)
