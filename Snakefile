@@ -9,10 +9,17 @@ min_version("9.10")
 # every other one
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+
+
+# a login node may reach the internet, compute nodes seldom do
+localrules:
+    all,
+    dataset,
+    design,
 
 
 wildcard_constraints:
@@ -21,6 +28,7 @@ wildcard_constraints:
     cohort="|".join(COHORTS),
 
 
+include: "workflow/rules/design.smk"
 include: "workflow/rules/datasets.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/measures.smk"
@@ -44,7 +52,7 @@ onstart:
 
 
 onsuccess:
-    print(f"Report: {REPORT}", file=sys.stderr)
+    say_report(REPORT)
 
 
 onerror:

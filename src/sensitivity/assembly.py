@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from sensitivity import survey
+from sensitivity.contracts import CONTRACTS
 
 _PARSE: dict[str, Any] = {
     "int": int,
@@ -85,12 +86,14 @@ def assemble(
         joined = _join(stores, name, rows) if stores else None
         if joined is not None and joined.sizes["network"]:
             groups[name] = joined
-    survey.write(whole, output, "survey", groups=groups, attributes=attributes)
+    devices = {survey.read(store, "training").attrs.get("device", "unknown") for store in training}
+    whole_attributes = dict(attributes) | {"device": ", ".join(sorted(devices))}
+    survey.write(whole, output, "survey", groups=groups, attributes=whole_attributes)
 
 
 def read_design(path: str | Path, dataset: str) -> dict[str, dict[str, Any]]:
     """Network id -> hyper-parameters and membership, for one data set's rows of a design table."""
-    coordinates = survey.CONTRACTS["survey"].coordinates
+    coordinates = CONTRACTS["survey"].coordinates
     with Path(path).open(newline="") as file:
         return {
             row["network"]: {
@@ -109,7 +112,7 @@ def _join(
     """The networks of the design in several stores of one contract, one after the other."""
     opened = []
     for store in stores:
-        part = survey.read(store, contract).load()
+        part = survey.load(store, contract)
         part = part.isel(network=np.flatnonzero([name in rows for name in part["network"].values]))
         if cohort:
             part["network_cohort"] = ("network", [Path(store).parent.name] * part.sizes["network"])

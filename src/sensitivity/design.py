@@ -138,15 +138,22 @@ def _grid(axes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _draw(axes: Mapping[str, Any], seed: int, i: int) -> dict[str, Any]:
     """Draw i of a random search; it depends on (seed, i) and the axes alone (STUDY, 'Comparisons').
 
+    Every value of an axis has a random weight in draw i, and the heaviest one is drawn: an n-th
+    value added to an axis changes about one draw in n, and leaves the others as they are.
+
     ASSUME: where `seed` is not an axis, every draw gets a network seed of its own.
     """
-    values: dict[str, Any] = {
-        "seed": int(seeds.generator(seed, "random search: seed", i).integers(2**31))
-    }
+    values: dict[str, Any] = {"seed": int(seeds.share(seed, "random search: seed", str(i)) * 2**31)}
     for name, choices in axes.items():
-        draw = seeds.generator(seed, f"random search: {name}", i)
-        values[name] = choices[int(draw.integers(len(choices)))]
+        purpose = f"random search: {name}"
+        weights = [seeds.share(seed, purpose, f"{i}/{_plain(value)}") for value in choices]
+        values[name] = choices[weights.index(max(weights))]
     return values
+
+
+def _plain(value: Any) -> str:
+    """A value as text, the same for 1 and 1.0."""
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSpec, NetworkSpec]]:

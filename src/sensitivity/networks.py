@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from sensitivity import seeds
-from sensitivity.spec import UNITS, Clamp, NetworkSpec
+from sensitivity.spec import NetworkSpec
+from sensitivity.units import UNITS, Clamp
 
 
 @dataclasses.dataclass

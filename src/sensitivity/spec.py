@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
-from typing import NamedTuple
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop", "lbfgs")
 LABELS = ("true", "random")
@@ -23,22 +21,6 @@ FACTOR_SIDES = {
 }
 
 
-class Clamp(NamedTuple):
-    """The hidden unit phi(z) = min(max(z + shift, low), high)."""
-
-    shift: float
-    low: float
-    high: float
-
-
-UNITS: dict[str, Clamp] = {
-    "relu": Clamp(0.0, 0.0, math.inf),
-    "relu6": Clamp(0.0, 0.0, 6.0),
-    "hardtanh": Clamp(0.0, -1.0, 1.0),
-    "hardsigmoid": Clamp(0.5, 0.0, 1.0),
-}
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
     """A network's identity: everything that decides its weights, and nothing else.
@@ -54,7 +36,7 @@ class NetworkSpec:
     depth: int
     #: units in each hidden layer
     width: int
-    #: one of `UNITS`
+    #: one of `units.UNITS`
     unit: str
     #: one of `OPTIMIZERS`
     optimizer: str

@@ -1,12 +1,11 @@
-"""The contract of every store: its dimensions, coordinates, variables, units and dtypes.
+"""Writes and reads Zarr stores, held to the contracts of `sensitivity.contracts`.
 
-`write` and `read` check a Dataset against its contract, so that a store on disk is what this page
-says. Stores are Zarr format 2, consolidated, with variable-length strings: in trials the one
+Stores are Zarr format 2, consolidated, with variable-length strings: in trials the one
 combination that xarray writes and opens without a warning, also with groups and with the
 timestamp files that a workflow engine leaves inside a directory.
 """
 
-import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -20,196 +19,27 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sensitivity.spec import FACTOR_SIDES, NetworkSpec
+from sensitivity.contracts import CONTRACTS, GROUPS
+from sensitivity.damage import damaged
 
-ELLIPSE_KINDS = ("different classes", "one class", "random")
-ELLIPSE_STATES = ("initial", "trained")
-
-
-@dataclasses.dataclass(frozen=True)
-class Variable:
-    """What a variable or coordinate is: dimensions, kind of dtype, description, unit."""
-
-    dims: tuple[str, ...]
-    #: 'float', 'int', 'bool' or 'str'
-    kind: str
-    long_name: str
-    units: str = "1"
-
-
-@dataclasses.dataclass(frozen=True)
-class Contract:
-    """The variables and coordinates that a store must hold; nothing else may be in it."""
-
-    coordinates: Mapping[str, Variable]
-    variables: Mapping[str, Variable]
-
-
-_NETWORK = {
-    "network": Variable(("network",), "str", "network id: hash of what decides its weights")
-}
-_SAMPLE = {
-    "sample": Variable(("sample",), "int", "index in the published test set"),
-    "label": Variable(("sample",), "int", "true class"),
-}
-_HYPERPARAMETERS = {
-    "depth": Variable(("network",), "int", "hidden layers"),
-    "width": Variable(("network",), "int", "units in each hidden layer"),
-    "unit": Variable(("network",), "str", "hidden unit"),
-    "optimizer": Variable(("network",), "str", "optimizer"),
-    "learning_rate": Variable(("network",), "float", "learning rate"),
-    "batch_size": Variable(("network",), "int", "images in a step"),
-    "gain": Variable(("network",), "float", "initial weights are N(0, gain^2 / fan_in)"),
-    "steps": Variable(("network",), "int", "optimizer steps at most"),
-    "seed": Variable(("network",), "int", "seed of weights, batches, labels and augmentation"),
-    "train_size": Variable(("network",), "int", "training images"),
-    "subset_seed": Variable(("network",), "int", "seed of the training subset"),
-    "labels": Variable(("network",), "str", "training labels: true or random"),
-    "max_shift": Variable(("network",), "int", "largest random translation", "pixel"),
-    "flip": Variable(("network",), "bool", "random horizontal flips"),
-    "stop": Variable(("network",), "str", "stop rule: steps, fitted or loss"),
-    "fit_accuracy": Variable(("network",), "float", "training accuracy that counts as fitted"),
-    "target_loss": Variable(("network",), "float", "training loss of stop rule 'loss'", "nat"),
-    "precision": Variable(("network",), "str", "dtype of weights and training"),
-}
-_MEMBERSHIP = {
-    "cohort": Variable(("network",), "str", "the job that trained the network"),
-    "in_survey": Variable(("network",), "bool", "member of the survey (C0, C2, C5)"),
-    "in_ellipses": Variable(("network",), "bool", "chosen for the ellipses (C1)"),
-    "in_slices": Variable(("network",), "bool", "chosen for the slices"),
-} | {
-    f"{column}_{factor}": Variable(("network",), "str", f"{text} of factor {factor}, '' for none")
-    for factor in FACTOR_SIDES
-    for column, text in (("pair", "pair"), ("side", "side in the pair"))
-}
-_OUTCOMES = {
-    "status": Variable(("network",), "str", "fitted, not fitted or diverged"),
-    "steps_done": Variable(("network",), "int", "optimizer steps made"),
-    "fit_step": Variable(
-        ("network",), "int", "first check that found the network fitted, -1: none"
-    ),
-    "parameters": Variable(("network",), "int", "weights and biases"),
-    "train_loss": Variable(("network",), "float", "cross-entropy, whole training set", "nat"),
-    "train_accuracy": Variable(("network",), "float", "accuracy, whole training set"),
-    "test_loss": Variable(("network",), "float", "cross-entropy, whole test set", "nat"),
-    "test_accuracy": Variable(("network",), "float", "accuracy, whole test set"),
-    "train_seconds": Variable(
-        ("network",), "float", "training time, its share of the stack's", "s"
-    ),
-}
-_POINTS = {
-    "jacobian_norm": Variable(
-        ("network", "sample"), "float", "||J||_F of the softmax output; 0 where J = 0"
-    ),
-    "jacobian_norm_log10": Variable(
-        ("network", "sample"), "float", "log10 ||J||_F of the softmax output; -inf where J = 0"
-    ),
-    "logit_jacobian_norm": Variable(("network", "sample"), "float", "||A||_F of the logits"),
-    "jacobian_zero": Variable(("network",), "int", "test points at which J = 0 exactly"),
-    "loss": Variable(("network", "sample"), "float", "cross-entropy at the point", "nat"),
-    "margin": Variable(("network", "sample"), "float", "true logit minus the best other"),
-    "confidence": Variable(("network", "sample"), "float", "largest class probability"),
-    "target_probability": Variable(("network", "sample"), "float", "probability of the true class"),
-    "squared_probabilities": Variable(
-        ("network", "sample"), "float", "sum_i f_i^2 (1 - 2 f_i + sum_j f_j^2)"
-    ),
-}
-_TRANSITIONS = {
-    "transitions": Variable(
-        ("network", "sample"),
-        "float",
-        "exact transitions on the translation polygon; NaN: not measured",
-    )
-}
-_CURVES = {
-    "loss": Variable(("network", "check"), "float", "cross-entropy, whole training set", "nat"),
-    "accuracy": Variable(("network", "check"), "float", "accuracy, whole training set"),
-    "gradient_norm": Variable(("network", "check"), "float", "norm of the last minibatch gradient"),
-    "seconds": Variable(("network", "check"), "float", "training time so far", "s"),
-}
-_CHECK = {"step": Variable(("check",), "int", "optimizer steps made at the check")}
-
-CONTRACTS = {
-    "dataset": Contract({}, {}),
-    "images": Contract(
-        {"sample": Variable(("sample",), "int", "index in the training or test set")},
-        {
-            "image": Variable(
-                ("sample", "channel", "row", "column"), "int", "pixels as published, uint8"
-            ),
-            "label": Variable(("sample",), "int", "true class"),
-        },
-    ),
-    "training": Contract(
-        _NETWORK | _CHECK, _OUTCOMES | {f"curve_{name}": v for name, v in _CURVES.items()}
-    ),
-    "jacobian": Contract(_NETWORK | _SAMPLE, _POINTS),
-    "transitions": Contract(_NETWORK | _SAMPLE, _TRANSITIONS),
-    "ellipses": Contract(
-        _NETWORK
-        | {
-            "state": Variable(("state",), "str", "initial or trained weights"),
-            "kind": Variable(("kind",), "str", "anchors of the ellipse"),
-            "angle": Variable(("angle",), "float", "angle on the ellipse", "rad"),
-        },
-        {
-            "jacobian_norm": Variable(
-                ("network", "state", "kind", "ellipse", "angle"), "float", "||J||_F at the angle"
-            ),
-            "transitions": Variable(
-                ("network", "state", "kind", "ellipse", "angle"),
-                "int",
-                "transitions from this angle to the next",
-            ),
-            "arc_length": Variable(
-                ("network", "kind", "ellipse", "angle"),
-                "float",
-                "length of the arc from this angle to the next, in standardised inputs",
-            ),
-        },
-    ),
-    "slices": Contract(
-        _NETWORK
-        | {
-            "state": Variable(("state",), "str", "initial or trained weights"),
-            "x": Variable(("x",), "float", "first coordinate in the plane, standardised inputs"),
-            "y": Variable(("y",), "float", "second coordinate in the plane, standardised inputs"),
-        },
-        {
-            "boundary": Variable(
-                ("network", "state", "y", "x"),
-                "bool",
-                "a boundary of the last hidden layer's regions passes to the next grid point",
-            ),
-            "predicted": Variable(("network", "state", "y", "x"), "int", "predicted class"),
-            "anchor_x": Variable(("network", "anchor"), "float", "x of the three training points"),
-            "anchor_y": Variable(("network", "anchor"), "float", "y of the three training points"),
-            "anchor_label": Variable(("network", "anchor"), "int", "class of the training points"),
-        },
-    ),
-    "survey": Contract(
-        _NETWORK | _SAMPLE | _HYPERPARAMETERS | _MEMBERSHIP,
-        _OUTCOMES
-        | _POINTS
-        | _TRANSITIONS
-        | {
-            "gap": Variable(("network",), "float", "generalization gap: train - test accuracy"),
-            "sensitivity": Variable(("network",), "float", "mean of ||J||_F over all test points"),
-            "mean_transitions": Variable(
-                ("network",), "float", "mean transitions over the chosen test points"
-            ),
-        },
-    ),
-    "curves": Contract(_NETWORK | _CHECK, _CURVES),
-}
-#: group of a survey or of a data set's store -> contract
-GROUPS = {
-    "training": "curves",
-    "ellipses": "ellipses",
-    "slices": "slices",
-    "train": "images",
-    "test": "images",
-}
+#: packages whose versions are kept with every store
+PACKAGES = (
+    "sensitivity",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "statsmodels",
+    "scikit-learn",
+    "pandas",
+    "xarray",
+    "zarr",
+    "matplotlib",
+    "snakemake",
+)
+#: attribute with the SHA-256 of a group's values
+CHECKSUM = "sha256"
+REMEDY = "make it again"
 
 _KINDS = {"float": "f", "int": "iu", "bool": "b", "str": "OUT"}
 
@@ -220,9 +50,8 @@ class ContractError(ValueError):
 
 def provenance(**extra: Any) -> dict[str, str]:
     """Attributes that say where a store comes from: versions, code, host kind, and `extra`."""
-    names = ("sensitivity", "torch", "numpy", "xarray", "zarr", "snakemake")
     versions = {}
-    for name in names:
+    for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -338,14 +167,14 @@ def write(
     shutil.rmtree(temporary, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     root = _encodable(describe(dataset, contract))
-    root.attrs = dict(attributes or {})
+    root.attrs = dict(attributes or {}) | {CHECKSUM: _checksum(dataset)}
     root.to_zarr(temporary, mode="w", zarr_format=2, consolidated=not groups)
-    for position, (name, group) in enumerate((groups or {}).items()):
-        _encodable(describe(group, GROUPS[name])).to_zarr(
-            temporary, mode="a", group=name, zarr_format=2, consolidated=False
-        )
-        if position == len(groups or {}) - 1:
-            _consolidate(temporary)
+    for name, group in (groups or {}).items():
+        encodable = _encodable(describe(group, GROUPS[name]))
+        encodable.attrs = {CHECKSUM: _checksum(group)}
+        encodable.to_zarr(temporary, mode="a", group=name, zarr_format=2, consolidated=False)
+    if groups:
+        _consolidate(temporary)
     shutil.rmtree(path, ignore_errors=True)
     temporary.replace(path)
 
@@ -383,6 +212,34 @@ def read(path: str | Path, contract: str, *, group: str | None = None) -> xr.Dat
     return dataset
 
 
-def hyperparameters(spec: NetworkSpec) -> dict[str, Any]:
-    """The coordinates on `network` that a spec gives."""
-    return {name: getattr(spec, name) for name in _HYPERPARAMETERS}
+def load(path: str | Path, contract: str, *, group: str | None = None) -> xr.Dataset:
+    """As `read`, with all values loaded and held against the checksum that was written.
+
+    Raises:
+        FileNotFoundError, ContractError: as `read`.
+        DamagedFileError: the values are not those that were written; the store has been moved
+            aside, so that the next run of the workflow makes it again.
+    """
+    path = Path(path)
+    dataset = read(path, contract, group=group)
+    where = f"group {group}: " if group else ""
+    try:
+        dataset.load()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise damaged(path, f"{where}it cannot be read ({error})", REMEDY) from error
+    if _checksum(dataset) != dataset.attrs.get(CHECKSUM):
+        raise damaged(path, f"{where}its values have another checksum", REMEDY)
+    return dataset
+
+
+def _checksum(dataset: xr.Dataset) -> str:
+    """SHA-256 of the names, dimensions and values of a group."""
+    digest = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset[name].variable
+        digest.update(f"{name} {variable.dims} {variable.shape}".encode())
+        if _is_kind(variable.dtype, "str"):
+            digest.update("\0".join(map(str, variable.values.ravel())).encode())
+        else:
+            digest.update(np.ascontiguousarray(variable.values).data)
+    return digest.hexdigest()

@@ -16,15 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from sensitivity.damage import DamagedFileError, aside, damaged
 from sensitivity.networks import Stack
-from sensitivity.spec import UNITS, NetworkSpec
+from sensitivity.spec import NetworkSpec
+from sensitivity.units import UNITS
 
 #: the one entry of the file's metadata: JSON with 'specs' (network id -> spec) and 'sha256'
 METADATA = "sensitivity"
-
-
-class DamagedFileError(RuntimeError):
-    """A file is not there, or does not hold what was written to it and has been moved aside."""
+REMEDY = "train this cohort again"
 
 
 def save(path: str | Path, stacks: Iterable[tuple[Sequence[NetworkSpec], Stack]]) -> None:
@@ -56,21 +55,21 @@ def load(path: str | Path) -> list[tuple[list[NetworkSpec], Stack]]:
     """
     path = Path(path)
     if not path.exists():
-        aside = _aside(path)
-        found = f"damaged and set aside as {aside.name}" if aside.exists() else "missing"
+        place = aside(path)
+        found = f"damaged and set aside as {place.name}" if place.exists() else "missing"
         raise DamagedFileError(
-            f"{path} is {found}: expected the weights of a cohort. Run the workflow again to train "
-            "this cohort again."
+            f"{path} is {found}: expected the weights of a cohort. Run the workflow again to "
+            f"{REMEDY}."
         )
     try:
         with safe_open(path, framework="pt") as file:
             described = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
-        raise _set_aside(path, f"it cannot be read ({error})") from error
+        raise damaged(path, f"it cannot be read ({error})", REMEDY) from error
     expected, found = described.get("sha256", "none"), _digest(described.get("specs", {}), tensors)
     if found != expected:
-        raise _set_aside(path, f"its checksum is {found[:12]}, not {expected[:12]}")
+        raise damaged(path, f"its checksum is {found[:12]}, not {expected[:12]}", REMEDY)
     specs = [NetworkSpec.from_json(text) for text in described["specs"].values()]
 
     def shape(spec: NetworkSpec) -> tuple[int, int, str]:
@@ -107,16 +106,3 @@ def _digest(specs: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].numpy().data)
     return digest.hexdigest()
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + ".damaged")
-
-
-def _set_aside(path: Path, why: str) -> DamagedFileError:
-    aside = _aside(path)
-    path.replace(aside)
-    return DamagedFileError(
-        f"{path} is damaged: {why}. Expected the file as it was written. It has been moved to "
-        f"{aside.name}; run the workflow again to train this cohort again."
-    )

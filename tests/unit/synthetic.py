@@ -6,7 +6,9 @@ import numpy as np
 import xarray as xr
 
 from sensitivity import survey as contracts
+from sensitivity.contracts import ELLIPSE_KINDS, ELLIPSE_STATES
 from sensitivity.seeds import generator
+from sensitivity.spec import FACTOR_SIDES
 
 INPUTS = 64
 CLASSES = 10
@@ -60,12 +62,12 @@ def survey(
         dead_points: number of those points in each.
     """
     rng = generator(seed, "synthetic survey")
-    counts = pairs if isinstance(pairs, dict) else dict.fromkeys(contracts.FACTOR_SIDES, pairs)
+    counts = pairs if isinstance(pairs, dict) else dict.fromkeys(FACTOR_SIDES, pairs)
     in_pair = [
         (factor, pair, side)
         for factor, count in counts.items()
         for pair in range(count)
-        for side in contracts.FACTOR_SIDES[factor]
+        for side in FACTOR_SIDES[factor]
     ]
     total = networks + len(in_pair)
 
@@ -90,7 +92,7 @@ def survey(
         "precision": np.full(total, "float32", object),
         "in_survey": np.arange(total) < networks,
     }
-    for factor in contracts.FACTOR_SIDES:
+    for factor in FACTOR_SIDES:
         table[f"pair_{factor}"] = np.full(total, "", object)
         table[f"side_{factor}"] = np.full(total, "", object)
     worse = np.zeros(total)
@@ -98,8 +100,8 @@ def survey(
         row = networks + position
         table[f"pair_{factor}"][row] = f"{factor}-{pair:04d}"
         table[f"side_{factor}"][row] = side
-        worse[row] = side == contracts.FACTOR_SIDES[factor][0]
-        if side != contracts.FACTOR_SIDES[factor][0]:
+        worse[row] = side == FACTOR_SIDES[factor][0]
+        if side != FACTOR_SIDES[factor][0]:
             for name in ("depth", "width", "unit", "optimizer", "learning_rate", "gain", "seed"):
                 table[name][row] = table[name][row - 1]
         _set_side(table, factor, side, row)
@@ -221,7 +223,7 @@ def ellipses(
     chosen = (dataset["in_ellipses"].values.astype(bool)) & (dataset["status"].values == "fitted")
     names = dataset["network"].values[chosen]
     theta = 2 * np.pi * np.arange(angles) / angles
-    kinds = contracts.ELLIPSE_KINDS
+    kinds = ELLIPSE_KINDS
     # cos(3 (theta - pi)) is 1 at the anchors pi/3, pi, 5 pi/3 and -1 half-way between them
     shape = np.cos(3 * (theta - np.pi)) / 2
     arc = (2 * np.pi / angles) * (8 + 3 * np.cos(2 * theta))
@@ -245,7 +247,7 @@ def ellipses(
         },
         coords={
             "network": names,
-            "state": np.array(contracts.ELLIPSE_STATES, object),
+            "state": np.array(ELLIPSE_STATES, object),
             "kind": np.array(kinds, object),
             "angle": theta,
         },
@@ -306,7 +308,7 @@ def slices(dataset: xr.Dataset, *, resolution: int = 40, seed: int = 0) -> xr.Da
         },
         coords={
             "network": names,
-            "state": np.array(contracts.ELLIPSE_STATES, object),
+            "state": np.array(ELLIPSE_STATES, object),
             "x": x,
             "y": x,
         },

@@ -9,7 +9,7 @@ from scipy import stats
 import synthetic
 from sensitivity.analysis import factors, paths
 from sensitivity.analysis.verdicts import Settings
-from sensitivity.survey import FACTOR_SIDES
+from sensitivity.spec import FACTOR_SIDES
 
 FAST = Settings(bootstrap=300)
 

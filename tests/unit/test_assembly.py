@@ -5,6 +5,7 @@ import xarray as xr
 from sensitivity import survey
 from sensitivity.assembly import assemble
 from sensitivity.config import load
+from sensitivity.contracts import CONTRACTS
 from sensitivity.design import design, table
 
 SAMPLES = 6
@@ -27,7 +28,7 @@ def members():
 def made(contract, networks, rng, **sizes):
     """A valid Dataset of a contract with random values."""
     sizes = {"network": len(networks), **sizes}
-    described = survey.CONTRACTS[contract]
+    described = CONTRACTS[contract]
 
     def values(variable):
         shape = [sizes[dim] for dim in variable.dims]

@@ -1,12 +1,10 @@
-import sys
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY / "workflow" / "support"))
+from code_digest import code_digest, imported
 
-from code_digest import code_digest  # noqa: E402
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -59,7 +57,6 @@ def test_what_does_not_run_does_not_count(tree, name, text):
         "src/sensitivity/b.py",
         "scripts/helper.py",
         "scripts/script.py",
-        "src/sensitivity/__init__.py",
     ],
 )
 def test_whatever_runs_counts(tree, name):
@@ -69,31 +66,50 @@ def test_whatever_runs_counts(tree, name):
     assert digest(tree) != before
 
 
+def test_a_template_beside_a_module_counts(tree):
+    template = tree / "src" / "sensitivity" / "page.html"
+    template.write_text("<p>")
+    before = digest(tree)
+    template.write_text("<div>")
+    assert digest(tree) != before
+
+
+def test_what_decides_no_number_does_not_count_but_its_imports_do(tree):
+    source = tree / "src" / "sensitivity"
+    (source / "progress.py").write_text("from sensitivity import c\n")
+    (source / "a.py").write_text("from sensitivity import b, progress\n")
+    before = digest(tree)
+    with (source / "progress.py").open("a") as file:
+        file.write("w = 3\n")
+    assert digest(tree) == before
+    with (source / "c.py").open("a") as file:
+        file.write("w = 3\n")
+    assert digest(tree) != before
+
+
 def test_stages_do_not_hang_on_each_other():
     """A change in the analysis must not train anything again, nor one in training the figures."""
     scripts, source = REPOSITORY / "workflow" / "scripts", REPOSITORY / "src"
 
-    def imported(script):
-        import code_digest as module
+    def modules(script):
+        found = imported(scripts / script, source)
+        return {str(path.relative_to(source)) for path in found if source in path.parents}
 
-        seen, waiting = set(), [(scripts / script).resolve()]
-        while waiting:
-            path = waiting.pop()
-            if path not in seen:
-                seen.add(path)
-                waiting.extend(module._read(path, (source, scripts), path.stat().st_mtime_ns)[1])
-        return {str(path.relative_to(source)) for path in seen if source in path.parents}
+    def none_of(found, *words):
+        return not [path for path in found for word in words if f"sensitivity/{word}" in path]
 
-    training, claims = imported("train.py"), imported("claims.py")
+    training, claims = modules("train.py"), modules("claims.py")
     assert "sensitivity/training/trainer.py" in training
-    assert not any(
-        "analysis" in path or "measures" in path or "config" in path for path in training
-    )
+    assert none_of(training, "analysis", "measures", "config", "figures", "report")
     assert "sensitivity/analysis/claims.py" in claims
-    assert not any(
-        "training" in path or "measures" in path or "networks" in path for path in claims
-    )
-    for measure in ("jacobian", "transitions", "ellipses", "slices"):
-        assert not any(
-            "analysis" in path or "figures" in path for path in imported(f"{measure}.py")
-        )
+    assert none_of(claims, "training", "measures", "networks", "figures", "report")
+    for measure, others in {
+        "jacobian": ("ellipses", "slices", "walk"),
+        "transitions": ("ellipses", "slices", "jacobian"),
+        "ellipses": ("slices",),
+        "slices": ("ellipses", "jacobian"),
+    }.items():
+        found = modules(f"{measure}.py")
+        assert f"sensitivity/measures/cohort/{measure}.py" in found
+        assert none_of(found, "analysis", "figures", "training/trainer")
+        assert none_of(found, *(f"measures/{other}" for other in others)), measure

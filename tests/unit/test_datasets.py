@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from sensitivity import datasets
+from sensitivity.damage import DamagedFileError
 from sensitivity.datasets.images import Images
 from sensitivity.datasets.known import KNOWN
 
@@ -142,14 +143,18 @@ def test_a_store_opens_without_a_warning_as_the_workflow_leaves_it(digits_store)
         {"long_name", "units"} <= set(variable.attrs) for variable in train.variables.values()
     )
     assert "load_digits" in attributes["source"]
-    assert {"versions", "code", "sha256_train", "sha256_test"} <= set(attributes)
+    assert {"versions", "code"} <= set(attributes)
+    assert len(train.attrs["sha256"]) == 64
 
 
 def test_preparing_again_gives_the_same_bytes(digits_store, tmp_path):
     datasets.prepare("digits", tmp_path / "again.zarr")
-    first, again = (xr.open_zarr(path).attrs for path in (digits_store, tmp_path / "again.zarr"))
-    assert first["sha256_train"] == again["sha256_train"]
-    assert first["sha256_test"] == again["sha256_test"]
+    for group in ("train", "test"):
+        first, again = (
+            xr.open_zarr(path, group=group).attrs["sha256"]
+            for path in (digits_store, tmp_path / "again.zarr")
+        )
+        assert first == again
     assert [path.name for path in tmp_path.iterdir()] == ["again.zarr"]  # no temporary left
 
 
@@ -158,7 +163,7 @@ def test_a_damaged_store_is_told_and_moved_aside(tmp_path):
     datasets.prepare("digits", store)
     chunk = next(path for path in (store / "test" / "image").rglob("*") if path.name[0].isdigit())
     chunk.unlink()  # zarr reads a chunk that is not there as zeros, without a word
-    with pytest.raises(datasets.DatasetError, match=r"digits\.zarr is damaged.*group test"):
+    with pytest.raises(DamagedFileError, match=r"digits\.zarr is damaged.*group test"):
         datasets.load(store)
     assert not store.exists()
     assert (tmp_path / "digits.zarr.damaged").exists()
@@ -169,7 +174,7 @@ def test_a_garbled_chunk_is_told(tmp_path):
     datasets.prepare("digits", store)
     chunk = next(path for path in (store / "train" / "image").rglob("*") if path.name[0].isdigit())
     chunk.write_bytes(b"not a chunk")
-    with pytest.raises(datasets.DatasetError, match=r"digits\.zarr is damaged.*group train"):
+    with pytest.raises(DamagedFileError, match=r"digits\.zarr is damaged.*group train"):
         datasets.load(store)
 
 

@@ -137,3 +137,15 @@ def test_table_holds_every_network_and_field():
         assert row["labels"] == member.spec.labels
         assert row["in_survey"] == str(member.in_survey)
         assert (row["pair_labels"], row["side_labels"]) == member.pairs.get("labels", ("", ""))
+
+
+def test_a_value_added_to_an_axis_of_a_random_search_leaves_most_draws_as_they_are():
+    def drawn(**axes):
+        block = {"search": "random", "draws": 300, "axes": AXES | axes}
+        return design(study(survey=[block]))
+
+    before, after = drawn(), drawn(width=[16, 32, 64])
+    # a third of the draws should move to the new value; 4.5 standard deviations of a binomial
+    moved = len(after.keys() - before.keys())
+    assert abs(moved - 100) < 4.5 * np.sqrt(300 * 2 / 9)
+    assert {after[i].spec.width for i in after.keys() - before.keys()} == {64}

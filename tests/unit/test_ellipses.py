@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from measure_helpers import check_parity, digits, fitted, untrained
-from sensitivity import survey
+from sensitivity.contracts import ELLIPSE_KINDS
 from sensitivity.measures import paths
 from sensitivity.measures.ellipses import ellipse_crossings, ellipse_transitions
-from sensitivity.spec import UNITS
+from sensitivity.units import UNITS
 
 
 def ellipses(count=2):
@@ -22,7 +22,7 @@ def ellipses(count=2):
 
 
 def test_ellipse_passes_through_its_anchors():
-    assert paths.ELLIPSE_KINDS == survey.ELLIPSE_KINDS
+    assert paths.ELLIPSE_KINDS == ELLIPSE_KINDS
     anchors = digits()[0][:3].astype(np.float64)
     found = paths.ellipse_points(paths.ellipse(anchors)[None], np.array(paths.ANCHOR_ANGLES))[0]
     np.testing.assert_allclose(found, anchors, atol=1e-12)

@@ -5,8 +5,9 @@ import pytest
 
 import synthetic
 from sensitivity.analysis.verdicts import Settings
+from sensitivity.contracts import ELLIPSE_KINDS, ELLIPSE_STATES
 from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
-from sensitivity.survey import ELLIPSE_KINDS, ELLIPSE_STATES, FACTOR_SIDES
+from sensitivity.spec import FACTOR_SIDES
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from torch import nn
 from measure_helpers import digits, fitted, untrained
 from sensitivity.measures import jacobian, jacobian_norm
 from sensitivity.networks import from_sequential
-from sensitivity.spec import UNITS
+from sensitivity.units import UNITS
 
 
 def points(count=40, start=300):

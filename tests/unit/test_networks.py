@@ -8,7 +8,7 @@ from torch import nn
 
 from measure_helpers import spec
 from sensitivity.networks import ClampUnit, HardSigmoid, from_sequential, initial
-from sensitivity.spec import UNITS
+from sensitivity.units import UNITS
 
 MODULES = [
     nn.ReLU(),

@@ -8,7 +8,7 @@ from sensitivity.measures import partition as module
 from sensitivity.measures import paths
 from sensitivity.measures.partition import partition
 from sensitivity.networks import from_sequential
-from sensitivity.spec import UNITS
+from sensitivity.units import UNITS
 
 WINDOW = (-10.0, 10.0, -9.0, 8.0)
 

@@ -123,7 +123,7 @@ def study(tmp_path_factory):
         "claims": root / "claims.csv",
         "figures": figures,
         "surveys": surveys,
-        "timings": root / "timings",
+        "timings": [root / "timings"],
         "output": root / "report.html",
     }
 
@@ -236,9 +236,8 @@ def test_a_study_without_timings_figures_and_claims_has_a_report(study, tmp_path
     claims = tmp_path / "claims.csv"
     pd.DataFrame(columns=list(COLUMNS)).to_csv(claims, index=False)
     output = tmp_path / "report.html"
-    build(
-        **study | {"claims": claims, "figures": {}, "timings": tmp_path / "none", "output": output}
-    )
+    without = {"claims": claims, "figures": {}, "timings": [tmp_path / "none"]}
+    build(**study | without | {"output": output})
     page = Page(output.read_text(encoding="utf-8"))
     assert "No timings were recorded." in page.text
     assert "The study has no figures." in page.text
@@ -262,7 +261,7 @@ def test_timings_of_several_runs_add_up_and_odd_files_are_passed_over(tmp_path, 
     (tmp_path / "zeta" / "deep").mkdir(parents=True)
     (tmp_path / "zeta" / "deep" / "b.tsv").write_text("s\tcpu_time\nNA\t-\n")
     benchmark(tmp_path / "train" / "c.tsv", 5, 4, 1)
-    found = read_timings(tmp_path)
+    found = read_timings([tmp_path])
     assert found["stage"].tolist() == ["train", "jacobian", "zeta"]
     assert found["jobs"].tolist() == [1, 1, 1]
     assert found["wall_s"].tolist() == [5, 2, 0]
@@ -270,7 +269,7 @@ def test_timings_of_several_runs_add_up_and_odd_files_are_passed_over(tmp_path, 
     assert np.isnan(found["cpu_s"][2])
     assert found["peak_mib"].tolist()[:2] == [1, 12]
     assert "empty.tsv holds no table" in caplog.text
-    assert read_timings(Path(tmp_path / "nowhere")).empty
+    assert read_timings([Path(tmp_path / "nowhere")]).empty
 
 
 @pytest.mark.parametrize(

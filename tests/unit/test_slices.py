@@ -7,7 +7,7 @@ from measure_helpers import codes, digits, fitted, untrained
 from sensitivity.measures import paths
 from sensitivity.measures.slices import slice_grid
 from sensitivity.networks import from_sequential
-from sensitivity.spec import UNITS
+from sensitivity.units import UNITS
 
 
 def test_plane_through_three_points():

@@ -3,6 +3,8 @@ import pytest
 import xarray as xr
 
 from sensitivity import survey
+from sensitivity.contracts import CONTRACTS
+from sensitivity.damage import DamagedFileError
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_round_trip_without_a_warning_as_the_workflow_leaves_it(tmp_path, transi
     # warnings are errors here
     opened = xr.open_zarr(path)
     xr.testing.assert_equal(opened.load(), transitions)
-    assert opened.attrs == {"a": "b"}
+    assert opened.attrs["a"] == "b"
     assert opened["transitions"].attrs["units"] == "1"
     assert "transitions" in opened["transitions"].attrs["long_name"]
     xr.testing.assert_equal(survey.read(path, "curves", group="training").load(), curves)
@@ -81,8 +83,34 @@ def test_a_store_cut_short_is_told(tmp_path):
 
 
 def test_every_variable_says_what_it_is():
-    for contract in survey.CONTRACTS.values():
+    for contract in CONTRACTS.values():
         for variable in {**contract.coordinates, **contract.variables}.values():
             assert variable.long_name
             assert variable.units
             assert variable.kind in ("float", "int", "bool", "str")
+
+
+@pytest.mark.parametrize("damage", ["a chunk is missing", "a chunk is cut", "a value is another"])
+def test_a_damaged_store_is_named_and_set_aside(tmp_path, transitions, damage):
+    path = tmp_path / "store.zarr"
+    survey.write(transitions, path, "transitions")
+    chunk = path / "transitions" / "0.0"
+    if damage == "a chunk is missing":
+        chunk.unlink()
+    elif damage == "a chunk is cut":
+        chunk.write_bytes(chunk.read_bytes()[:-3])
+    else:
+        other = tmp_path / "other.zarr"
+        survey.write(transitions + 1, other, "transitions")
+        chunk.write_bytes((other / "transitions" / "0.0").read_bytes())
+    with pytest.raises(DamagedFileError, match=r"store\.zarr is damaged.*run the workflow again"):
+        survey.load(path, "transitions")
+    assert not path.exists()
+    assert (tmp_path / "store.zarr.damaged").is_dir()
+
+
+def test_a_sound_store_loads(tmp_path, transitions, curves):
+    path = tmp_path / "store.zarr"
+    survey.write(transitions, path, "transitions", groups={"training": curves})
+    xr.testing.assert_equal(survey.load(path, "transitions"), transitions)
+    xr.testing.assert_equal(survey.load(path, "curves", group="training"), curves)

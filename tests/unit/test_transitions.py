@@ -12,7 +12,7 @@ from measure_helpers import check_parity, codes, fitted, polygons, untrained
 from sensitivity.measures import transitions
 from sensitivity.measures.transitions import crossings
 from sensitivity.networks import ClampUnit, HardSigmoid, from_sequential
-from sensitivity.spec import UNITS
+from sensitivity.units import UNITS
 
 
 def samples(path, count):

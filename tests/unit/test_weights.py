@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sensitivity import networks, weights
+from sensitivity.damage import DamagedFileError
 from test_spec import BASE
 
 SPECS = [
@@ -62,7 +63,7 @@ def test_damaged_file_is_named_and_set_aside(saved, damage):
         content[-10] ^= 0x10
     saved.write_bytes(content)
     with pytest.raises(
-        weights.DamagedFileError, match=r"weights\.safetensors is damaged.*run the workflow"
+        DamagedFileError, match=r"weights\.safetensors is damaged.*run the workflow"
     ):
         weights.load(saved)
     assert not saved.exists()
@@ -83,7 +84,5 @@ def test_the_same_networks_make_the_same_bytes(saved, tmp_path):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(
-        weights.DamagedFileError, match=r"none\.safetensors is missing.*Run the workflow"
-    ):
+    with pytest.raises(DamagedFileError, match=r"none\.safetensors is missing.*Run the workflow"):
         weights.load(tmp_path / "none.safetensors")

@@ -1,5 +1,6 @@
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,8 @@ def test_only_a_guard_says_snakemake(script):
     guarded = next((node for node in tree.body if isinstance(node, ast.If)), None)
     outside = [node for node in tree.body if node is not guarded]
     names = {n.id for node in outside for n in ast.walk(node) if isinstance(n, ast.Name)}
-    if script.name != "job.py":
-        assert guarded is not None
-        assert "snakemake" not in names
+    assert guarded is not None
+    assert "snakemake" not in names
 
 
 def test_the_library_does_not_know_the_workflow_engine():
@@ -52,3 +52,15 @@ def test_a_rule_has_a_script_of_its_name():
             strict=True,
         ):
             assert rule == script
+
+
+def test_the_conda_environment_has_the_same_pins():
+    pins = dict(
+        line.lower().split("==") for line in (REPOSITORY / "constraints.txt").read_text().split()
+    )
+    listed = re.findall(r"- ([\w-]+)==(\S+)", (REPOSITORY / "envs/sensitivity.yaml").read_text())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert {name for name, _ in listed} == {
+        re.match(r"[\w-]+", requirement).group() for requirement in project["dependencies"]
+    }
+    assert {name: pins[name] for name, _ in listed} == dict(listed)

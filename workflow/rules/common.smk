@@ -12,14 +12,14 @@ for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
 import yaml
 from code_digest import code_digest
 from environment import add_to_python_path
-from run_summary import show_summary
+from run_summary import say_report, show_summary
 
 from sensitivity import cohorts
 from sensitivity.config import ConfigError, load
 from sensitivity.design import design, table
 from sensitivity.training.devices import has_gpu
 
-add_to_python_path(REPOSITORY / "src")
+add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
 
 try:
     STUDY = load(config)

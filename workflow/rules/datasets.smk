@@ -7,7 +7,7 @@ rule dataset:
     log:
         "results/datasets/logs/{dataset}.log",
     benchmark:
-        "results/datasets/timings/{dataset}.tsv"
+        "results/datasets/timings/{dataset}/dataset.tsv"
     conda:
         "../../envs/sensitivity.yaml"
     threads: 1

@@ -1,22 +1,4 @@
-# The design table, and the training of each cohort's networks.
-
-
-rule design:
-    output:
-        "results/{study}/design.csv",
-    log:
-        "results/{study}/logs/design.log",
-    conda:
-        "../../envs/sensitivity.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        # the table itself: it changes with whatever changes a row, and with nothing else
-        digest=design_digest(),
-    script:
-        "../scripts/design.py"
+# The training of each cohort's networks.
 
 
 rule train:

@@ -1,7 +1,7 @@
 """Jacobian norms and transitions of a cohort's chosen networks along ellipses."""
 
 from job import job, limit_threads
-from sensitivity.measures.cohort import measure_ellipses
+from sensitivity.measures.cohort.ellipses import measure_ellipses
 from sensitivity.training.devices import lease
 
 if __name__ == "__main__":

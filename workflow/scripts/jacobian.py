@@ -1,7 +1,7 @@
 """Jacobian norms of a cohort's fitted networks at every test point."""
 
 from job import job, limit_threads
-from sensitivity.measures.cohort import measure_jacobian
+from sensitivity.measures.cohort.jacobian import measure_jacobian
 from sensitivity.training.devices import lease
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ if __name__ == "__main__":
                 Path(path).stem: Path(path).with_suffix("") for path in snakemake.input.figures
             },
             surveys={Path(store).stem: Path(store) for store in snakemake.input.surveys},
-            timings=output.parent / "timings",
+            timings=[
+                output.parent / "timings",
+                *(Path("results/datasets/timings") / Path(s).stem for s in snakemake.input.surveys),
+            ],
             output=output,
         )

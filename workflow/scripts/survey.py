@@ -2,6 +2,7 @@
 
 from job import job
 from sensitivity.assembly import assemble
+from sensitivity.config import load
 from sensitivity.survey import provenance
 
 if __name__ == "__main__":
@@ -16,5 +17,5 @@ if __name__ == "__main__":
             ellipses=stores.get("ellipses", []),
             slices=stores.get("slices", []),
             output=snakemake.output[0],
-            attributes=provenance(configuration=snakemake.config),
+            attributes=provenance(configuration=load(snakemake.config).model_dump(mode="json")),
         )

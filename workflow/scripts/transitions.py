@@ -1,7 +1,7 @@
 """Exact transitions of a cohort's fitted networks at the chosen test points."""
 
 from job import job, limit_threads
-from sensitivity.measures.cohort import measure_transitions
+from sensitivity.measures.cohort.transitions import measure_transitions
 
 if __name__ == "__main__":
     with job(snakemake):

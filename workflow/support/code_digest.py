@@ -2,7 +2,9 @@
 
 Snakemake's own `code` trigger reruns a stage for a comment in its script, and does not see the
 library at all. This digest covers a script and every module of the library that it imports,
-directly or not, as syntax trees without docstrings: comments, docstrings and layout do not count.
+directly or not, as syntax trees without docstrings, and the files other than Python beside them
+(templates, styles): comments, docstrings and layout do not count. Packages count by the modules
+imported from them, not by what their `__init__` lists besides.
 """
 
 import ast
@@ -10,70 +12,87 @@ import functools
 import hashlib
 from pathlib import Path
 
-PACKAGE = "sensitivity"
+#: modules that decide no number: who a network is (which shows in its id), how stores are described
+#: and files kept, how far a job is. Their imports count all the same.
+NO_RESULTS = (
+    "sensitivity/spec.py",
+    "sensitivity/contracts.py",
+    "sensitivity/survey.py",
+    "sensitivity/damage.py",
+    "sensitivity/progress.py",
+    "sensitivity/training/checkpoints.py",
+    "sensitivity/training/devices.py",
+    "support/job.py",
+)
 
 
 def code_digest(script: Path, source: Path) -> str:
     """Sixteen hexadecimal digits for `script` and all that it imports of the package in `source`.
 
     Args:
-        script: a Python file.
-        source: the folder that holds the package, or modules beside the script.
+        script: a Python file; the modules beside it and in ../support are found too.
+        source: the folder that holds the package.
 
     Raises:
         SyntaxError: a module is not valid Python.
     """
-    roots = (source, script.parent)
-    seen: dict[Path, str] = {}
+    parts = []
+    for path in imported(script, source):
+        if not path.as_posix().endswith(NO_RESULTS):
+            parts.append(f"{path.name}:{_read(path, path.stat().st_mtime_ns)[0]}")
+            if source in path.parents:
+                parts += [
+                    f"{beside.name}:{hashlib.sha256(beside.read_bytes()).hexdigest()}"
+                    for beside in path.parent.iterdir()
+                    if beside.suffix in (".html", ".css", ".mplstyle")
+                ]
+    return hashlib.sha256("\n".join(sorted(set(parts))).encode()).hexdigest()[:16]
+
+
+def imported(script: Path, source: Path) -> set[Path]:
+    """`script` and the files of all modules that it imports, directly or not."""
+    roots = (source, script.parent, script.parent.parent / "support")
+    seen: set[Path] = set()
     waiting = [script.resolve()]
     while waiting:
         path = waiting.pop()
         if path not in seen:
-            seen[path], imports = _read(path, roots, path.stat().st_mtime_ns)
-            waiting.extend(imports)
-    parts = sorted(f"{path.name}:{digest}" for path, digest in seen.items())
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+            seen.add(path)
+            for name, attribute in _read(path, path.stat().st_mtime_ns)[1]:
+                # `from package import name`: a module of that name, else the package's own file
+                found = _file(f"{name}.{attribute}", roots) or _file(name, roots)
+                waiting += [found] if found else []
+    return seen
 
 
 @functools.cache
-def _read(path: Path, roots: tuple[Path, ...], _mtime: int) -> tuple[str, tuple[Path, ...]]:
-    """The digest of one module and the files that it imports."""
+def _read(path: Path, _mtime: int) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The digest of one module, and what it imports: (module, name in it, '' for none)."""
     tree = ast.parse(path.read_text(), path)
-    imports: set[Path] = set()
+    imports: list[tuple[str, str]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                imports |= _files(alias.name, roots)
+            imports += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            imports |= _files(node.module, roots)
-            for alias in node.names:  # a name may be a module of the package
-                imports |= _files(f"{node.module}.{alias.name}", roots)
+            imports += [(node.module, alias.name) for alias in node.names]
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             _strip_docstring(node)
-    if isinstance(tree, ast.Module):
-        _strip_docstring(tree)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imports))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports)
 
 
 def _strip_docstring(
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module,
 ) -> None:
-    if (
-        node.body
-        and isinstance(node.body[0], ast.Expr)
-        and isinstance(node.body[0].value, ast.Constant)
-    ):
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         node.body = node.body[1:]
 
 
-def _files(module: str, roots: tuple[Path, ...]) -> set[Path]:
-    """The file of a module and the `__init__` of every package above it, where they are ours."""
-    found: set[Path] = set()
-    parts = module.split(".")
+def _file(module: str, roots: tuple[Path, ...]) -> Path | None:
+    """The file of a module that is ours."""
     for root in roots:
-        for length in range(1, len(parts) + 1):
-            place = root.joinpath(*parts[:length])
-            for path in (place.with_suffix(".py"), place / "__init__.py"):
-                if path.is_file():
-                    found.add(path.resolve())
-    return found
+        place = root.joinpath(*module.strip(".").split("."))
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file():
+                return path.resolve()
+    return None

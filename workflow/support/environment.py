@@ -1,11 +1,12 @@
-"""Makes the library importable in the jobs' processes where it is not installed."""
+"""Makes library and scripts' helpers importable in the jobs' processes."""
 
 import os
 from pathlib import Path
 
 
-def add_to_python_path(folder: Path) -> None:
-    """Puts `folder` on PYTHONPATH for the processes that this one starts."""
+def add_to_python_path(*folders: Path) -> None:
+    """Puts `folders` first on PYTHONPATH for the processes that this one starts."""
+    names = [str(folder) for folder in folders]
     present = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(folder) not in present:
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, present)])
+    kept = [name for name in present if name and name not in names]
+    os.environ["PYTHONPATH"] = os.pathsep.join(names + kept)

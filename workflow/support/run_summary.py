@@ -7,6 +7,7 @@ output, elsewhere it writes a line a minute.
 
 import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ OVERHEAD_S = 3.0
 FLOPS = 3e10
 #: the share of a cohort's cost that each of its jobs takes
 SHARES = {"train": 0.7, "transitions": 0.2, "jacobian": 0.07, "ellipses": 0.02, "slices": 0.01}
-#: beginnings of messages that say no more than the summary line does
+#: events and beginnings of messages that say no more than the summary line does
 _CHATTER_EVENTS = {
     "job_info",
     "job_started",
@@ -76,7 +77,7 @@ class RunSummary(logging.Handler):
             self.cost_finished += job[2] if job else OVERHEAD_S
         elif record.getMessage().startswith("Nothing to be done"):
             self.over.set()
-            print(f"Report: {self.report} (up to date)", file=self.stream)
+            say_report(self.report)
 
     def _plan(self, stats: Mapping[str, Any]) -> None:
         if self.total == 0 and stats:
@@ -162,10 +163,22 @@ def show_summary(main: bool, study: str, report_path: str, costs: Mapping[str, f
     logger = logging.getLogger("snakemake.logging")
     if any(isinstance(handler, RunSummary) for handler in logger.handlers):
         return
-    if not main or {"-n", "--dry-run", "--dryrun", "--lint", "--summary"} & set(sys.argv):
+    if not main or any(map(_only_looks, sys.argv)):
         return
     summary = RunSummary(study, report_path, costs, sys.stderr)
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
             handler.addFilter(_Quiet(summary))
     logger.addHandler(summary)
+
+
+def _only_looks(argument: str) -> bool:
+    """Whether an argument asks for something other than a run: -n, also among others as in -np."""
+    looks = r"-[a-zA-Z]*n[a-zA-Z]*|--(dry-?run|lint|(detailed-)?summary|dag|rulegraph)"
+    return bool(re.fullmatch(looks, argument))
+
+
+def say_report(path: str) -> None:
+    """Ends a run by naming the report, if there is one: a run of some targets alone makes none."""
+    if Path(path).exists():
+        print(f"Report: {path}", file=sys.stderr)

@@ -17,6 +17,8 @@ from scipy.special import expit, logit
 
 #: share of the resamples that may lack a value
 UNDEFINED = 0.05
+#: with fewer clusters a bootstrap over them says nothing
+MINIMUM_CLUSTERS = 5
 #: skewness of paired differences from which the sign test is reported beside the Wilcoxon test
 SKEWED = 1.0
 #: units drawn at once, which bounds the memory
@@ -101,8 +103,7 @@ def summarise(
     limits = _LIMITS[scale]
     centre = float(to_scale(np.clip(estimate, *limits)))
     spread = to_scale(np.clip(defined, *limits))
-    # resampling n units shows (n - 1) / n of the variance
-    error = float(np.std(spread)) * math.sqrt(units / (units - 1))
+    error = _standard_error(spread, units)
     low, high = np.quantile(defined, [alpha / 2, 1 - alpha / 2])
     note = f"percentile interval {low:.3g} to {high:.3g}"
     if undefined:
@@ -121,8 +122,18 @@ def summarise(
     )
 
 
+def _standard_error(resampled: np.ndarray, units: int) -> float:
+    """Of a bootstrapped statistic: resampling n units shows (n - 1) / n of the variance."""
+    return float(np.std(resampled)) * math.sqrt(units / (units - 1))
+
+
 def signed_rank(
-    differences: np.ndarray, rng: np.random.Generator, *, resamples: int, alpha: float
+    differences: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    resamples: int,
+    alpha: float,
+    clusters: np.ndarray | None = None,
 ) -> Result:
     """Wilcoxon's signed-rank test of paired differences; their mean with a bootstrapped interval.
 
@@ -135,6 +146,9 @@ def signed_rank(
         rng: draws the resamples.
         resamples: how many.
         alpha: the interval holds 1 - alpha.
+        clusters: architecture of each pair (pair,), integers from 0, where pairs of one are alike:
+            then the bootstrap is over pairs or over architectures, whichever has the larger
+            standard error. The test is over pairs all the same.
 
     Raises:
         DoesNotApply: all differences are zero.
@@ -144,10 +158,10 @@ def signed_rank(
     if positive + negative == 0:
         raise DoesNotApply(f"all {count} differences are zero")
     p = float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
-    counts = resample_counts(rng, count, resamples)
-    bootstrapped = summarise(
-        float(differences.mean()), differences @ counts / count, units=count, alpha=alpha
-    )
+    resampled, units, of = differences @ resample_counts(rng, count, resamples) / count, count, ""
+    if clusters is not None:
+        resampled, units, of = _larger_error(differences, clusters, resampled, rng)
+    bootstrapped = summarise(float(differences.mean()), resampled, units=units, alpha=alpha)
     note = f"{positive} above 0, {negative} below, {count - positive - negative} at 0"
     if np.ptp(differences) > 0:
         skewness = float(stats.skew(differences))
@@ -155,4 +169,28 @@ def signed_rank(
         if abs(skewness) > SKEWED:
             sign = float(stats.binomtest(positive, positive + negative).pvalue)
             note += f", so not symmetric as the test assumes: sign test p {sign:.2g}"
-    return dataclasses.replace(bootstrapped, p=p, note=f"{note}; {bootstrapped.note}")
+    return dataclasses.replace(bootstrapped, p=p, note=f"{note}; {bootstrapped.note}{of}")
+
+
+def _larger_error(
+    differences: np.ndarray, clusters: np.ndarray, over_pairs: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, int, str]:
+    """Resampled means over pairs or architectures, how many units, and what was done, in words."""
+    pairs, architectures = len(differences), int(clusters.max()) + 1
+    if architectures < MINIMUM_CLUSTERS:
+        words = f"; {architectures} architectures, fewer than {MINIMUM_CLUSTERS} clusters: pairs "
+        return over_pairs, pairs, words + "are taken as independent"
+    counts = resample_counts(rng, architectures, len(over_pairs)).astype(float)
+    sizes = np.bincount(clusters)
+    over_architectures = (np.bincount(clusters, differences) @ counts) / (sizes @ counts)
+    errors = (
+        _standard_error(over_pairs, pairs),
+        _standard_error(over_architectures, architectures),
+    )
+    words = (
+        f"; interval over {{}}, whose standard error is the larger: {errors[0]:.2g} over {pairs} "
+        f"pairs, {errors[1]:.2g} over {architectures} architectures"
+    )
+    if errors[1] > errors[0]:
+        return over_architectures, architectures, words.format("architectures")
+    return over_pairs, pairs, words.format("pairs")

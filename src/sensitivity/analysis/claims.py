@@ -12,7 +12,7 @@ from sensitivity.analysis.correlations import sensitivity_and_gap, size_and_loss
 from sensitivity.analysis.factors import factor_rows
 from sensitivity.analysis.paths import path_rows
 from sensitivity.analysis.points import point_rows
-from sensitivity.analysis.verdicts import Row, Settings, holm, presumption, verdict
+from sensitivity.analysis.verdicts import Row, Settings, holm, judge
 
 __all__ = ["COLUMNS", "Settings", "claims", "write_claims"]
 
@@ -62,17 +62,17 @@ def claims(
         rows += point_rows(survey, dataset, settings)
     rows.sort(key=lambda row: row.question.claim)
     adjusted = holm(rows, settings.alpha)
-    verdicts = [verdict(row, p, settings) for row, p in zip(rows, adjusted, strict=True)]
+    judged = judge(rows, adjusted, settings)
     return pd.DataFrame(
         [
-            _record(row, p_holm, given, presumption(row, rows, verdicts))
-            for row, p_holm, given in zip(rows, adjusted, verdicts, strict=True)
+            _record(row, p_holm, given, remark)
+            for row, p_holm, (given, remark) in zip(rows, adjusted, judged, strict=True)
         ],
         columns=list(COLUMNS),
     )
 
 
-def _record(row: Row, p_holm: float, given: str, presumed: str) -> dict[str, object]:
+def _record(row: Row, p_holm: float, given: str, remark: str) -> dict[str, object]:
     question, result = row.question, row.result
     numbers = {
         name: getattr(result, name) if result else float("nan")
@@ -89,7 +89,7 @@ def _record(row: Row, p_holm: float, given: str, presumed: str) -> dict[str, obj
         **numbers,
         "p_holm": p_holm,
         "verdict": given,
-        "note": "; ".join(text for text in (presumed, row.note) if text),
+        "note": "; ".join(text for text in (remark, row.note) if text),
     }
 
 

@@ -1,5 +1,6 @@
 """C0 and C2: what goes with the generalization gap across the fitted networks of a survey."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -7,19 +8,32 @@ import pandas as pd
 import statsmodels.api as sm
 import xarray as xr
 from scipy import stats
+from statsmodels.regression.linear_model import RegressionResults
 from statsmodels.stats.diagnostic import het_breuschpagan
 
 from sensitivity.analysis import resampled
-from sensitivity.analysis.bootstrap import DoesNotApply, Result, resample_counts, summarise
-from sensitivity.analysis.survey_table import dummies, sensitive, survey_members, varying
+from sensitivity.analysis.bootstrap import (
+    MINIMUM_CLUSTERS,
+    DoesNotApply,
+    Result,
+    resample_counts,
+    summarise,
+)
+from sensitivity.analysis.survey_table import (
+    LeftOut,
+    dummies,
+    sensitive,
+    survey_members,
+    varying,
+)
 from sensitivity.analysis.verdicts import Question, Row, Settings, answer
 from sensitivity.analysis.wild_bootstrap import wild_cluster
 from sensitivity.seeds import generator
 
-#: with fewer architectures neither bootstrap says anything
-MINIMUM_CLUSTERS = 5
 #: from here on the clustered standard error's own t test is trusted (STUDY: C2)
 CLUSTERED_ERRORS = 30
+#: from this rise of R2 by the square of log10 sensitivity on, the regression is called not linear
+BENT = 0.05
 #: resamples of the wild bootstrap, in those of the others: its p counts resamples, and Holm's
 #: correction over hundreds of rows must still be able to bring the smallest one below 0.05
 WILD_FACTOR = 10
@@ -28,54 +42,74 @@ _Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def size_and_loss(survey: xr.Dataset, dataset: str, settings: Settings) -> list[Row]:
-    """C0: gap against the number of parameters, and against the training loss."""
+    """C0: gap against the number of parameters and the training loss: raw, and within the rest."""
     table, left_out = survey_members(survey)
-    rows = []
-    for quantity, column, claimed in (
-        ("gap and number of parameters", "parameters", -1),
-        ("gap and training loss", "train_loss", 0),
-    ):
-        question = Question(
-            claim="C0",
-            dataset=dataset,
-            quantity=quantity,
-            test="Spearman, bootstrap clustered by architecture",
-            effect="Spearman's rho",
-            claimed=claimed,
-        )
+    size = _ranks("C0", dataset, "gap and number of parameters", -1)
+    loss = _ranks("C0", dataset, "gap and training loss", 0)
+    # depth and width make the number of parameters, so they get no dummies beside it
+    size_rows = _raw_and_within(
+        size, "parameters", table, left_out, settings, apart=("depth", "width")
+    )
+    return size_rows + _raw_and_within(loss, "train_loss", table, left_out, settings)
 
-        def compute(question: Question = question, column: str = column) -> Result:
-            return _rank(question, table, column, settings)
 
-        rows.append(answer(question, len(table), str(left_out), settings.minimum_networks, compute))
-    return rows
+def _ranks(claim: str, dataset: str, quantity: str, claimed: int) -> Question:
+    return Question(
+        claim=claim,
+        dataset=dataset,
+        quantity=quantity,
+        test="Spearman, bootstrap clustered by architecture",
+        effect="Spearman's rho",
+        claimed=claimed,
+    )
+
+
+def _raw_and_within(
+    raw: Question,
+    column: str,
+    table: pd.DataFrame,
+    left_out: LeftOut,
+    settings: Settings,
+    *,
+    apart: tuple[str, ...] = (),
+) -> list[Row]:
+    """Rank correlation of the gap with a column, and the same within hyper-parameters.
+
+    Args:
+        raw: asks the first.
+        column: of `table`.
+        table: the networks.
+        left_out: what was left out of them.
+        settings: of the tests.
+        apart: hyper-parameters that get no dummies.
+    """
+    within = dataclasses.replace(
+        raw,
+        quantity=f"{raw.quantity} within hyper-parameters",
+        test="Spearman of rank residuals after dummies, bootstrap clustered by architecture",
+        effect="partial Spearman's rho",
+    )
+    n, minimum = len(table), settings.minimum_networks
+    return [
+        answer(raw, n, str(left_out), minimum, lambda: _rank(raw, table, column, settings)),
+        answer(
+            within,
+            n,
+            str(left_out),
+            minimum,
+            lambda: _within(within, table, column, apart, settings),
+        ),
+    ]
 
 
 def sensitivity_and_gap(survey: xr.Dataset, dataset: str, settings: Settings) -> list[Row]:
     """C2: gap against log10 sensitivity: raw, within hyper-parameters, and by regression."""
     table, left_out = sensitive(*survey_members(survey))
-    minimum = settings.minimum_networks
     clusters = table["architecture"].nunique()
     errors = (
         f"{clusters} architecture clusters in the errors"
         if clusters >= CLUSTERED_ERRORS
         else "wild bootstrap clustered by architecture"
-    )
-    raw = Question(
-        claim="C2",
-        dataset=dataset,
-        quantity="gap and log10 sensitivity",
-        test="Spearman, bootstrap clustered by architecture",
-        effect="Spearman's rho",
-        claimed=1,
-    )
-    within = Question(
-        claim="C2",
-        dataset=dataset,
-        quantity="gap and log10 sensitivity within hyper-parameters",
-        test="Spearman of rank residuals after dummies, bootstrap clustered by architecture",
-        effect="partial Spearman's rho",
-        claimed=1,
     )
     regression = Question(
         claim="C2",
@@ -85,22 +119,14 @@ def sensitivity_and_gap(survey: xr.Dataset, dataset: str, settings: Settings) ->
         effect="gap per decade of sensitivity",
         claimed=1,
     )
+    raw = _ranks("C2", dataset, "gap and log10 sensitivity", 1)
     return [
-        answer(
-            raw,
-            len(table),
-            str(left_out),
-            minimum,
-            lambda: _rank(raw, table, "sensitivity_log10", settings),
-        ),
-        answer(
-            within, len(table), str(left_out), minimum, lambda: _within(within, table, settings)
-        ),
+        *_raw_and_within(raw, "sensitivity_log10", table, left_out, settings),
         answer(
             regression,
             len(table),
             str(left_out),
-            minimum,
+            settings.minimum_networks,
             lambda: _regression(regression, table, settings),
         ),
     ]
@@ -113,9 +139,15 @@ def _rank(question: Question, table: pd.DataFrame, column: str, settings: Settin
     )
 
 
-def _within(question: Question, table: pd.DataFrame, settings: Settings) -> Result:
-    gap, x = _inputs(table, "sensitivity_log10")
-    names = varying(table)
+def _within(
+    question: Question,
+    table: pd.DataFrame,
+    column: str,
+    apart: tuple[str, ...],
+    settings: Settings,
+) -> Result:
+    gap, x = _inputs(table, column)
+    names = [name for name in varying(table) if name not in apart]
     design = _design(table, names)
     result = _clustered(
         question,
@@ -179,10 +211,18 @@ def _regression(question: Question, table: pd.DataFrame, settings: Settings) -> 
     bent = sm.OLS(gap, np.column_stack([x, (x - x.mean()) ** 2, design])).fit()
     return _noted(
         result,
-        f"{levels} architectures; R2 {plain.rsquared:.2f}, with the square of the sensitivity's "
-        f"logarithm {bent.rsquared:.2f}; residuals: skewness {float(stats.skew(plain.resid)):.2g}, "
-        f"the regressors explain {uneven:.0%} of the variance of their squares (uneven variance, "
-        "for which the errors allow)",
+        f"{levels} architectures; {_linearity(plain, bent)}; residuals: skewness "
+        f"{float(stats.skew(plain.resid)):.2g}, the regressors explain {uneven:.0%} of the "
+        "variance of their squares (uneven variance, for which the errors allow)",
+    )
+
+
+def _linearity(plain: RegressionResults, bent: RegressionResults) -> str:
+    """R2 without and with the square of log10 sensitivity; 'not linear' where they differ much."""
+    rises = bent.rsquared - plain.rsquared > BENT
+    return (
+        f"{'not linear: ' if rises else ''}R2 {plain.rsquared:.2f}, with the square of the "
+        f"sensitivity's logarithm {bent.rsquared:.2f}"
     )
 
 

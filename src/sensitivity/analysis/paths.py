@@ -1,16 +1,14 @@
 """C1: trained networks on ellipses through the training data, near it and away from it."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from sensitivity.analysis.bootstrap import Result, signed_rank
-from sensitivity.analysis.survey_table import LeftOut, networks_table
+from sensitivity.analysis.survey_table import LeftOut, fitted_true, networks_table
 from sensitivity.analysis.verdicts import Question, Row, Settings, answer
+from sensitivity.contracts import ELLIPSE_KINDS
 from sensitivity.seeds import generator
-from sensitivity.survey import ELLIPSE_KINDS
 
 #: STUDY asks for this many networks, whatever the smallest number of the other claims
 MINIMUM_NETWORKS = 30
@@ -89,7 +87,9 @@ def path_rows(
     survey: xr.Dataset, ellipses: xr.Dataset | None, dataset: str, settings: Settings
 ) -> list[Row]:
     """C1, with the same networks before training as controls."""
-    ratios, left_out = _ratios(survey, ellipses)
+    names, left_out = ellipse_networks(survey, ellipses)
+    chosen = ellipses.sel(network=names) if ellipses is not None and names else None
+    ratios = {state: _ratios(chosen, state) for state in ("trained", "initial")}
     rows = []
     for measure, measure_name in MEASURES.items():
         for kind in DATA_KINDS:
@@ -104,6 +104,7 @@ def path_rows(
                 )
                 reasons = left_out.copy()
                 reasons.add(f"{_REASONS[measure]} on a side, trained or not", int((~both).sum()))
+                used = None if chosen is None else chosen.isel(network=np.flatnonzero(both))
                 rows += [
                     _row(
                         table[both],
@@ -118,7 +119,7 @@ def path_rows(
                             claimed=-1,
                             control=state == "initial",
                         ),
-                        str(reasons),
+                        f"{reasons}{_zeros(used, state, measure, kind, comparison)}",
                         settings,
                     )
                     for state, table in ratios.items()
@@ -126,25 +127,47 @@ def path_rows(
     return rows
 
 
-def _ratios(
-    survey: xr.Dataset, ellipses: xr.Dataset | None
-) -> tuple[Mapping[str, pd.DataFrame], LeftOut]:
-    """The log-ratios of trained and untrained networks, and which of the chosen ones lack them."""
+def ellipse_networks(survey: xr.Dataset, ellipses: xr.Dataset | None) -> tuple[list[str], LeftOut]:
+    """The fitted networks with true labels and measured ellipses: C1 and its figure are of them.
+
+    Returns:
+        Their ids, in the order of `ellipses`, and what was left out of the networks chosen for
+        ellipses.
+    """
     table = networks_table(survey)
     table = table[table["in_ellipses"].astype(bool)]
     left_out = LeftOut(len(table), "networks chosen for ellipses")
-    for status in ("not fitted", "diverged"):
-        left_out.add(status, int((table["status"] == status).sum()))
-    fitted = table.index[table["status"] == "fitted"]
-    measured = [] if ellipses is None else list(ellipses["network"].to_numpy())
-    measured = [name for name in measured if name in fitted]
-    left_out.add("without measured ellipses", len(fitted) - len(measured))
-    if ellipses is None or not measured:
-        names = [f"{m}|{k}|{c}" for m in MEASURES for k in DATA_KINDS for c in ("near", "data")]
-        empty = pd.DataFrame({name: np.empty(0) for name in names})
-        return {"trained": empty, "initial": empty}, left_out
-    chosen = ellipses.sel(network=measured)
-    return {state: log_ratios(chosen, state) for state in ("trained", "initial")}, left_out
+    table = fitted_true(table, left_out)
+    measured = [] if ellipses is None else ellipses["network"].to_numpy().tolist()
+    names = [name for name in measured if name in table.index]
+    left_out.add("fitted but not measured", len(table) - len(names))
+    return names, left_out
+
+
+def zero_norms(norm: np.ndarray) -> str:
+    """How many of the norms are exactly 0, in words."""
+    zeros = int((norm == 0).sum())
+    return f"{zeros:,} of {norm.size:,} angles with J = 0, kept as 0 in the means"
+
+
+def _zeros(used: xr.Dataset | None, state: str, measure: str, kind: str, comparison: str) -> str:
+    """What a row of Jacobian norms says of zeros, of all norms that enter its log-ratios."""
+    if used is None or measure != "jacobian_norm":
+        return ""
+    norm = used["jacobian_norm"].sel(state=state)
+    if comparison == "data":
+        return f"; {zero_norms(norm.sel(kind=[kind, 'random']).to_numpy())}"
+    angle = used["angle"].to_numpy().astype(float)
+    windows = np.flatnonzero(near(angle, np.r_[ANCHORS, MIDPOINTS]))
+    return f"; {zero_norms(norm.sel(kind=kind).isel(angle=windows).to_numpy())}"
+
+
+def _ratios(ellipses: xr.Dataset | None, state: str) -> pd.DataFrame:
+    """`log_ratios`, without rows where there is no network to measure."""
+    if ellipses is not None:
+        return log_ratios(ellipses, state)
+    names = [f"{m}|{k}|{c}" for m in MEASURES for k in DATA_KINDS for c in ("near", "data")]
+    return pd.DataFrame({name: np.empty(0) for name in names})
 
 
 def _row(

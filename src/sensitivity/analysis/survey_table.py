@@ -92,12 +92,17 @@ def survey_members(survey: xr.Dataset) -> tuple[pd.DataFrame, LeftOut]:
     table = networks_table(survey)
     table = table[table["in_survey"].astype(bool)]
     left_out = LeftOut(len(table), "survey networks")
+    return fitted_true(table, left_out), left_out
+
+
+def fitted_true(table: pd.DataFrame, left_out: LeftOut) -> pd.DataFrame:
+    """The fitted networks of a table with true labels; counts the others in `left_out`."""
     true_labels = table["labels"] == "true"
     left_out.add("trained on random labels", int((~true_labels).sum()))
     table = table[true_labels]
     for status in ("not fitted", "diverged"):
         left_out.add(status, int((table["status"] == status).sum()))
-    return table[table["status"] == "fitted"], left_out
+    return table[table["status"] == "fitted"]
 
 
 def sensitive(table: pd.DataFrame, left_out: LeftOut) -> tuple[pd.DataFrame, LeftOut]:

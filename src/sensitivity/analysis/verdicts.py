@@ -104,7 +104,7 @@ def holm(rows: Sequence[Row], alpha: float) -> np.ndarray:
 
 
 def verdict(row: Row, p_holm: float, settings: Settings) -> str:
-    """The verdict of a row (STUDY, 'Statistics').
+    """The verdict that a row's own numbers give (STUDY, 'Statistics').
 
     A claim of no relation is supported by an interval within +- `equivalence`, and contradicted by
     one beyond it; a claimed effect by an interval clear of the null on its side. A row whose test
@@ -131,17 +131,29 @@ def verdict(row: Row, p_holm: float, settings: Settings) -> str:
     return SUPPORTED if side == question.claimed else CONTRADICTED
 
 
-def presumption(row: Row, rows: Sequence[Row], verdicts: Sequence[str]) -> str:
-    """What a row says about the row that it presumes; '' where it presumes none."""
-    question = row.question
-    if not question.presumes:
-        return ""
-    found = next(
-        given
-        for other, given in zip(rows, verdicts, strict=True)
-        if other.question.quantity == question.presumes
-        and (other.question.claim, other.question.dataset) == (question.claim, question.dataset)
-    )
-    if found == SUPPORTED:
-        return "the gap moved as presumed"
-    return f"does not speak to the claim: the gap did not move as presumed (its row: {found})"
+def judge(
+    rows: Sequence[Row], p_holm: Sequence[float] | np.ndarray, settings: Settings
+) -> list[tuple[str, str]]:
+    """Each row's verdict, and what it says of the row that it presumes ('' where it presumes none).
+
+    A row whose presumed row is not supported does not speak to the claim: whatever its own numbers
+    say, it neither supports nor contradicts it.
+    """
+    given = [verdict(row, p, settings) for row, p in zip(rows, p_holm, strict=True)]
+    by_quantity = {
+        (row.question.claim, row.question.dataset, row.question.quantity): own
+        for row, own in zip(rows, given, strict=True)
+    }
+    judged = []
+    for row, own in zip(rows, given, strict=True):
+        question = row.question
+        if not question.presumes:
+            judged.append((own, ""))
+            continue
+        presumed = by_quantity[question.claim, question.dataset, question.presumes]
+        if presumed == SUPPORTED:
+            judged.append((own, "the gap moved as presumed"))
+            continue
+        remark = "does not speak to the claim: the gap did not move as presumed"
+        judged.append((own if own == TOO_FEW else NOT_SUPPORTED, f"{remark} (its row: {presumed})"))
+    return judged

@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sensitivity import seeds
-from sensitivity.analysis.paths import ANCHORS, WINDOW
-from sensitivity.analysis.survey_table import LeftOut
+from sensitivity.analysis.paths import ANCHORS, WINDOW, ellipse_networks, zero_norms
 from sensitivity.analysis.verdicts import Settings
-from sensitivity.figures.captions import Counts, chosen_counts, counts_sentence, plural
+from sensitivity.contracts import ELLIPSE_KINDS, ELLIPSE_STATES
+from sensitivity.figures.captions import Counts, counts_sentence, plural
 from sensitivity.figures.style import COLOURS, Drawn, empty_panel, message_figure, panels, styled
-from sensitivity.survey import ELLIPSE_KINDS, ELLIPSE_STATES
 
 #: quantity -> axis label; the column in the numbers is called the same
 QUANTITIES = {
@@ -42,6 +41,8 @@ def figure(
 ) -> Drawn:
     """Jacobian norm and transition density along ellipses, one row of panels a dataset.
 
+    Drawn are the networks that C1's rows are about: fitted, with true labels.
+
     Args:
         surveys: survey root group by dataset.
         ellipses: its group 'ellipses', where ellipses were measured.
@@ -53,9 +54,15 @@ def figure(
         bootstrap over networks, and `n` networks.
     """
     settings = settings or Settings()
-    measured = {name: ellipses[name] for name in surveys if name in ellipses}
-    measured = {name: group for name, group in measured.items() if group.sizes["network"]}
-    counts = {name: _counts(surveys[name], measured.get(name)) for name in surveys}
+    chosen = {
+        name: ellipse_networks(survey, ellipses.get(name)) for name, survey in surveys.items()
+    }
+    measured = {
+        name: ellipses[name].sel(network=networks)
+        for name, (networks, _) in chosen.items()
+        if networks
+    }
+    counts = {name: (len(networks), left_out) for name, (networks, left_out) in chosen.items()}
     numbers = _numbers(measured, settings.bootstrap, settings.seed)
     caption = _caption(measured, counts, settings.bootstrap)
     if not measured:
@@ -65,8 +72,8 @@ def figure(
         for panel, (quantity, label) in zip(row, QUANTITIES.items(), strict=True):
             _axis(panel, label)
             if name in measured:
-                chosen = numbers[(numbers["dataset"] == name) & (numbers["quantity"] == quantity)]
-                _curves(panel, chosen, log=quantity == "jacobian_norm")
+                mine = numbers[(numbers["dataset"] == name) & (numbers["quantity"] == quantity)]
+                _curves(panel, mine, log=quantity == "jacobian_norm")
             else:
                 empty_panel(panel, "no ellipses measured")
         row[0].set_title(name)
@@ -176,12 +183,6 @@ def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
         panel.set_ylim(bottom=0)
 
 
-def _counts(survey: xr.Dataset, group: xr.Dataset | None) -> tuple[int, LeftOut]:
-    status = survey["status"].to_numpy()[survey["in_ellipses"].to_numpy().astype(bool)]
-    drawn = 0 if group is None else group.sizes["network"]
-    return drawn, chosen_counts(status, drawn, "networks chosen")
-
-
 def _caption(
     measured: Mapping[str, xr.Dataset],
     counts: Counts,
@@ -189,7 +190,9 @@ def _caption(
 ) -> str:
     size = "".join(
         f" {name}: {plural(group.sizes['ellipse'], 'ellipse')} of each kind and network,"
-        f" {group.sizes['angle']} angles, {_arcs(group)} arcs."
+        f" {group.sizes['angle']} angles, {_arcs(group)} arcs; trained, "
+        f"{zero_norms(group['jacobian_norm'].sel(state='trained').to_numpy())}, untrained, "
+        f"{zero_norms(group['jacobian_norm'].sel(state='initial').to_numpy())}."
         for name, group in measured.items()
     )
     return (

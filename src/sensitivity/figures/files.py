@@ -6,8 +6,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from sensitivity import survey as contracts
+from sensitivity import survey as stores
 from sensitivity.analysis.verdicts import Settings
+from sensitivity.contracts import GROUPS
 from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
 from sensitivity.figures.style import Drawn, styled
 
@@ -104,13 +105,13 @@ def save(drawn: Drawn, stem: Path) -> list[Path]:
 
 
 def _roots(surveys: Mapping[str, Path]) -> dict[str, xr.Dataset]:
-    return {name: contracts.read(path, "survey") for name, path in surveys.items()}
+    return {name: stores.read(path, "survey") for name, path in surveys.items()}
 
 
 def _group(surveys: Mapping[str, Path], group: str) -> dict[str, xr.Dataset]:
     """The group of each survey that has it."""
     return {
-        name: contracts.read(path, contracts.GROUPS[group], group=group)
+        name: stores.read(path, GROUPS[group], group=group)
         for name, path in surveys.items()
         if (Path(path) / group / ".zgroup").exists()
     }

@@ -50,7 +50,7 @@ _SCALED = r"$\|J(x)\|_F\,/\,M$"
 
 @dataclasses.dataclass(frozen=True)
 class _Points:
-    """A dataset's points in the figure: all of its chosen networks' together (point,)."""
+    """A dataset's points with a norm of at least `FLOOR`, of all its chosen networks (point,)."""
 
     norm: np.ndarray
     scaled: np.ndarray
@@ -58,11 +58,13 @@ class _Points:
     wrong: np.ndarray
     #: position of the point's network among the chosen ones
     network: np.ndarray
+    #: whether norm over M and loss, too, are at least `FLOOR`: the points of the densities. The
+    #: misclassification rate is of all points, since a choice by the loss is one by the outcome
+    dense: np.ndarray
     networks: int
     classes: int
-    #: points with J = 0, with a loss of 0, and with one of them below `FLOOR`
+    #: points with J = 0, and with a norm below `FLOOR`: in no panel
     silent: int
-    lossless: int
     tiny: int
 
 
@@ -91,7 +93,7 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
     frames = [
         _numbers(dataset, settings, position).assign(dataset=name)
         for position, (name, dataset) in enumerate(found.items())
-        if len(dataset.norm)
+        if dataset.dense.any()
     ]
     numbers = (
         pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)
@@ -108,7 +110,7 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
         mine = numbers[numbers["dataset"] == name]
         if mine.empty:
             for panel in row:
-                empty_panel(panel, "no network is fitted")
+                empty_panel(panel, "no network is fitted" if name not in found else "no points")
             continue
         of = dict(tuple(mine.groupby("panel")))
         _density(row[0], of["loss"], norm)
@@ -142,28 +144,32 @@ def _points(survey: xr.Dataset, networks: list[str]) -> _Points:
     with np.errstate(divide="ignore"):
         log10_scaled = log10_norm - np.log10(scale[network])
     floor = np.log10(FLOOR)
-    large = (log10_norm >= floor) & (log10_scaled >= floor) & (loss >= FLOOR)
-    large &= np.isfinite(log10_scaled)
+    large = log10_norm >= floor
+    dense = (log10_scaled >= floor) & np.isfinite(log10_scaled) & (loss >= FLOOR)
     return _Points(
         norm=10 ** log10_norm[large],
         scaled=10 ** log10_scaled[large],
         loss=loss[large],
         wrong=wrong[large],
         network=network[large],
+        dense=dense[large],
         networks=len(networks),
         classes=len(np.unique(survey["label"].to_numpy())),
         silent=len(networks) * survey.sizes["sample"] - len(loss),
-        lossless=int((loss == 0).sum()),
-        tiny=int((~large & (loss > 0)).sum()),
+        tiny=int((~large).sum()),
     )
 
 
 def _numbers(dataset: _Points, settings: Settings, position: int) -> pd.DataFrame:
-    y_edges = _edges(dataset.loss)
+    losses = dataset.loss[dataset.dense]
+    y_edges = _edges(losses)
     frames = []
-    for panel, x in (("loss", dataset.norm), ("relation", dataset.scaled)):
+    for panel, x in (
+        ("loss", dataset.norm[dataset.dense]),
+        ("relation", dataset.scaled[dataset.dense]),
+    ):
         x_edges = _edges(x)
-        count, _, _ = np.histogram2d(x, dataset.loss, bins=(x_edges, y_edges))
+        count, _, _ = np.histogram2d(x, losses, bins=(x_edges, y_edges))
         i, j = np.nonzero(count)
         frames.append(
             pd.DataFrame(
@@ -261,19 +267,25 @@ def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -
         "norm divided by its network's M, the root mean square norm of a logit's gradient. If the "
         "gradients of the logits were orthogonal and of norm M, every point would lie between the "
         "two curves. Right: share of misclassified points in bins of equal numbers of points, "
-        "at the bin's median norm (bars: 95% bootstrap interval over networks, "
-        f"{settings.bootstrap:,} resamples). {counts_sentence('network', counts)}"
+        "at the bin's median norm, chosen by their norm alone (bars: 95% bootstrap interval over "
+        f"networks, {settings.bootstrap:,} resamples). {counts_sentence('network', counts)}"
     )
     for name, dataset in found.items():
         parts = [
             f"{count:,} {reason}"
             for count, reason in (
                 (dataset.silent, "with a Jacobian of exactly 0 or not measured"),
-                (dataset.lossless, "with a loss of exactly 0"),
-                (dataset.tiny, f"with a norm, M or loss below {FLOOR:g}"),
+                (dataset.tiny, f"with a norm below {FLOOR:g}"),
             )
             if count
         ]
         left_out = f"; left out: {', '.join(parts)}" if parts else "; none left out"
         text += f" {name}: {plural(len(dataset.norm), 'point')}{left_out}."
+        sparse = int((~dataset.dense).sum())
+        if sparse:
+            lossless = int((dataset.loss == 0).sum())
+            text += (
+                f" Of these, {sparse:,} with a loss or a norm over M below {FLOOR:g} (loss of "
+                f"exactly 0: {lossless:,}) are on the right only."
+            )
     return text

@@ -12,6 +12,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from sensitivity.analysis.survey_table import sensitive, survey_members
+from sensitivity.contracts import CONTRACTS
 from sensitivity.figures.axes import spearman_text
 from sensitivity.figures.captions import Counts, counts_sentence
 from sensitivity.figures.style import (
@@ -27,7 +28,6 @@ from sensitivity.figures.style import (
     panels,
     styled,
 )
-from sensitivity.survey import CONTRACTS
 
 
 @styled

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from sensitivity.analysis.survey_table import LeftOut
+from sensitivity.contracts import ELLIPSE_STATES
 from sensitivity.figures.captions import Counts, chosen_counts, counts_sentence
 from sensitivity.figures.style import WIDTH, Drawn, message_figure, panels, styled
-from sensitivity.survey import ELLIPSE_STATES
 
 #: slices drawn at most, so that the figure stays on a page
 LIMIT = 4

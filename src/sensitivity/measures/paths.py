@@ -2,8 +2,8 @@
 
 import numpy as np
 
-#: how the three anchors of an ellipse are chosen (the survey's contract lists the same)
-ELLIPSE_KINDS = ("different classes", "one class", "random")
+from sensitivity.contracts import ELLIPSE_KINDS
+
 #: angles at which an ellipse passes through its three anchors
 ANCHOR_ANGLES = (np.pi / 3, np.pi, 5 * np.pi / 3)
 

@@ -3,7 +3,7 @@
 import base64
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def build(
     claims: Path,
     figures: Mapping[str, Path],
     surveys: Mapping[str, Path],
-    timings: Path,
+    timings: Iterable[Path],
     output: Path,
 ) -> None:
     """Writes the report: one HTML file that needs no other file and no network.
@@ -46,7 +46,7 @@ def build(
         figures: path without suffix by figure, in the report's order; beside it lie the files
             that `sensitivity.figures.draw` writes.
         surveys: survey store by dataset.
-        timings: folder of benchmark files, see `read_timings`; it may be missing.
+        timings: folders of benchmark files, see `read_timings`; they may be missing.
         output: the report; links to other files are relative to its folder.
 
     Raises:
@@ -77,7 +77,7 @@ def build(
             {"word": name, "address": _relative(Path(path), output)}
             for name, path in surveys.items()
         ],
-        timings=content.timing_rows(read_timings(Path(timings))),
+        timings=content.timing_rows(read_timings(map(Path, timings))),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")

@@ -11,8 +11,7 @@ import xarray as xr
 
 from sensitivity.progress import duration
 from sensitivity.report.claims import CLAIMS, VERDICTS, Claim
-from sensitivity.spec import STATUSES
-from sensitivity.survey import FACTOR_SIDES
+from sensitivity.spec import FACTOR_SIDES, STATUSES
 
 #: attributes of a survey longer than this fold away
 LONG = 60

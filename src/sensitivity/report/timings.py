@@ -1,6 +1,7 @@
 """How long each stage took, from the benchmark files that the jobs of a run leave."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -10,35 +11,32 @@ logger = logging.getLogger(__name__)
 #: stages in the order of a run; others follow in alphabetical order
 STAGES = (
     "dataset",
-    "datasets",
+    "design",
     "train",
-    "training",
     "jacobian",
     "transitions",
     "ellipses",
     "slices",
     "survey",
     "claims",
-    "analysis",
-    "figure",
     "figures",
-    "report",
 )
 COLUMNS = ["stage", "jobs", "wall_s", "cpu_s", "peak_mib"]
 
 
-def read_timings(folder: Path) -> pd.DataFrame:
-    """One row a stage, from files `<stage>/<name>.tsv` (or `<stage>.tsv`) in `folder`.
+def read_timings(folders: Iterable[Path]) -> pd.DataFrame:
+    """One row a stage, from files `<stage>/<name>.tsv` (or `<stage>.tsv`) in the folders.
 
     A file has a header and one row a run of a job; used are the columns `s` (wall seconds),
     `cpu_time` (seconds) and `max_rss` (MiB), of which any may be missing or hold no number.
 
     Returns:
         Columns stage, jobs, wall_s and cpu_s (sums over jobs), peak_mib (maximum). Empty if the
-        folder holds no files.
+        folders hold no files.
     """
     rows = []
-    for path in sorted(folder.rglob("*.tsv")) if folder.is_dir() else []:
+    found = [(folder, path) for folder in folders for path in sorted(folder.rglob("*.tsv"))]
+    for folder, path in found:
         relative = path.relative_to(folder)
         stage = relative.parts[0] if len(relative.parts) > 1 else relative.stem
         try:

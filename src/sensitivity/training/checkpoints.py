@@ -11,6 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from sensitivity import damage
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,8 +57,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | N
 
 def set_aside(path: Path, why: str) -> None:
     """Moves a checkpoint out of the way and says so; its work will be done again."""
-    aside = path.with_name(path.name + ".damaged")
-    path.replace(aside)
+    aside = damage.set_aside(path)
     logger.warning(
         "checkpoint %s %s. It has been moved to %s; its work is done again.", path, why, aside.name
     )

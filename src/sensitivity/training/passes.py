@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from sensitivity.networks import Stack
-from sensitivity.spec import UNITS, Clamp, NetworkSpec
+from sensitivity.spec import NetworkSpec
+from sensitivity.units import UNITS, Clamp
 
 #: elements to which each layer's block is aligned: whole vector registers for every network
 _ALIGNMENT = 32

@@ -1,0 +1,198 @@
+"""What every store holds: dimensions, coordinates, variables, kinds of numbers, units.
+
+`sensitivity.survey` writes and reads stores and holds them to these contracts.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from sensitivity.spec import FACTOR_SIDES
+
+ELLIPSE_KINDS = ("different classes", "one class", "random")
+ELLIPSE_STATES = ("initial", "trained")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """What a variable or coordinate is: dimensions, kind of dtype, description, unit."""
+
+    dims: tuple[str, ...]
+    #: 'float', 'int', 'bool' or 'str'
+    kind: str
+    long_name: str
+    units: str = "1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Contract:
+    """The variables and coordinates that a store must hold; nothing else may be in it."""
+
+    coordinates: Mapping[str, Variable]
+    variables: Mapping[str, Variable]
+
+
+_NETWORK = {
+    "network": Variable(("network",), "str", "network id: hash of what decides its weights")
+}
+_SAMPLE = {
+    "sample": Variable(("sample",), "int", "index in the published test set"),
+    "label": Variable(("sample",), "int", "true class"),
+}
+_HYPERPARAMETERS = {
+    "depth": Variable(("network",), "int", "hidden layers"),
+    "width": Variable(("network",), "int", "units in each hidden layer"),
+    "unit": Variable(("network",), "str", "hidden unit"),
+    "optimizer": Variable(("network",), "str", "optimizer"),
+    "learning_rate": Variable(("network",), "float", "learning rate"),
+    "batch_size": Variable(("network",), "int", "images in a step"),
+    "gain": Variable(("network",), "float", "initial weights are N(0, gain^2 / fan_in)"),
+    "steps": Variable(("network",), "int", "optimizer steps at most"),
+    "seed": Variable(("network",), "int", "seed of weights, batches, labels and augmentation"),
+    "train_size": Variable(("network",), "int", "training images"),
+    "subset_seed": Variable(("network",), "int", "seed of the training subset"),
+    "labels": Variable(("network",), "str", "training labels: true or random"),
+    "max_shift": Variable(("network",), "int", "largest random translation", "pixel"),
+    "flip": Variable(("network",), "bool", "random horizontal flips"),
+    "stop": Variable(("network",), "str", "stop rule: steps, fitted or loss"),
+    "fit_accuracy": Variable(("network",), "float", "training accuracy that counts as fitted"),
+    "target_loss": Variable(("network",), "float", "training loss of stop rule 'loss'", "nat"),
+    "precision": Variable(("network",), "str", "dtype of weights and training"),
+}
+_MEMBERSHIP = {
+    "cohort": Variable(("network",), "str", "the job that trained the network"),
+    "in_survey": Variable(("network",), "bool", "member of the survey (C0, C2, C5)"),
+    "in_ellipses": Variable(("network",), "bool", "chosen for the ellipses (C1)"),
+    "in_slices": Variable(("network",), "bool", "chosen for the slices"),
+} | {
+    f"{column}_{factor}": Variable(("network",), "str", f"{text} of factor {factor}, '' for none")
+    for factor in FACTOR_SIDES
+    for column, text in (("pair", "pair"), ("side", "side in the pair"))
+}
+_OUTCOMES = {
+    "status": Variable(("network",), "str", "fitted, not fitted or diverged"),
+    "steps_done": Variable(("network",), "int", "optimizer steps made"),
+    "fit_step": Variable(
+        ("network",), "int", "first check that found the network fitted, -1: none"
+    ),
+    "parameters": Variable(("network",), "int", "weights and biases"),
+    "train_loss": Variable(("network",), "float", "cross-entropy, whole training set", "nat"),
+    "train_accuracy": Variable(("network",), "float", "accuracy, whole training set"),
+    "test_loss": Variable(("network",), "float", "cross-entropy, whole test set", "nat"),
+    "test_accuracy": Variable(("network",), "float", "accuracy, whole test set"),
+    "train_seconds": Variable(
+        ("network",), "float", "training time, its share of the stack's", "s"
+    ),
+}
+_POINTS = {
+    "jacobian_norm": Variable(
+        ("network", "sample"), "float", "||J||_F of the softmax output; 0 where J = 0"
+    ),
+    "jacobian_norm_log10": Variable(
+        ("network", "sample"), "float", "log10 ||J||_F of the softmax output; -inf where J = 0"
+    ),
+    "logit_jacobian_norm": Variable(("network", "sample"), "float", "||A||_F of the logits"),
+    "jacobian_zero": Variable(("network",), "int", "test points at which J = 0 exactly"),
+    "loss": Variable(("network", "sample"), "float", "cross-entropy at the point", "nat"),
+    "margin": Variable(("network", "sample"), "float", "true logit minus the best other"),
+    "confidence": Variable(("network", "sample"), "float", "largest class probability"),
+    "target_probability": Variable(("network", "sample"), "float", "probability of the true class"),
+    "squared_probabilities": Variable(
+        ("network", "sample"), "float", "sum_i f_i^2 (1 - 2 f_i + sum_j f_j^2)"
+    ),
+}
+_TRANSITIONS = {
+    "transitions": Variable(
+        ("network", "sample"),
+        "float",
+        "exact transitions on the translation polygon; NaN: not measured",
+    )
+}
+_CURVES = {
+    "loss": Variable(("network", "check"), "float", "cross-entropy, whole training set", "nat"),
+    "accuracy": Variable(("network", "check"), "float", "accuracy, whole training set"),
+    "gradient_norm": Variable(("network", "check"), "float", "norm of the last minibatch gradient"),
+    "seconds": Variable(("network", "check"), "float", "training time so far", "s"),
+}
+_CHECK = {"step": Variable(("check",), "int", "optimizer steps made at the check")}
+
+CONTRACTS = {
+    "dataset": Contract({}, {}),
+    "images": Contract(
+        {"sample": Variable(("sample",), "int", "index in the training or test set")},
+        {
+            "image": Variable(
+                ("sample", "channel", "row", "column"), "int", "pixels as published, uint8"
+            ),
+            "label": Variable(("sample",), "int", "true class"),
+        },
+    ),
+    "training": Contract(
+        _NETWORK | _CHECK, _OUTCOMES | {f"curve_{name}": v for name, v in _CURVES.items()}
+    ),
+    "jacobian": Contract(_NETWORK | _SAMPLE, _POINTS),
+    "transitions": Contract(_NETWORK | _SAMPLE, _TRANSITIONS),
+    "ellipses": Contract(
+        _NETWORK
+        | {
+            "state": Variable(("state",), "str", "initial or trained weights"),
+            "kind": Variable(("kind",), "str", "anchors of the ellipse"),
+            "angle": Variable(("angle",), "float", "angle on the ellipse", "rad"),
+        },
+        {
+            "jacobian_norm": Variable(
+                ("network", "state", "kind", "ellipse", "angle"), "float", "||J||_F at the angle"
+            ),
+            "transitions": Variable(
+                ("network", "state", "kind", "ellipse", "angle"),
+                "int",
+                "transitions from this angle to the next",
+            ),
+            "arc_length": Variable(
+                ("network", "kind", "ellipse", "angle"),
+                "float",
+                "length of the arc from this angle to the next, in standardised inputs",
+            ),
+        },
+    ),
+    "slices": Contract(
+        _NETWORK
+        | {
+            "state": Variable(("state",), "str", "initial or trained weights"),
+            "x": Variable(("x",), "float", "first coordinate in the plane, standardised inputs"),
+            "y": Variable(("y",), "float", "second coordinate in the plane, standardised inputs"),
+        },
+        {
+            "boundary": Variable(
+                ("network", "state", "y", "x"),
+                "bool",
+                "a boundary of the last hidden layer's regions passes to the next grid point",
+            ),
+            "predicted": Variable(("network", "state", "y", "x"), "int", "predicted class"),
+            "anchor_x": Variable(("network", "anchor"), "float", "x of the three training points"),
+            "anchor_y": Variable(("network", "anchor"), "float", "y of the three training points"),
+            "anchor_label": Variable(("network", "anchor"), "int", "class of the training points"),
+        },
+    ),
+    "survey": Contract(
+        _NETWORK | _SAMPLE | _HYPERPARAMETERS | _MEMBERSHIP,
+        _OUTCOMES
+        | _POINTS
+        | _TRANSITIONS
+        | {
+            "gap": Variable(("network",), "float", "generalization gap: train - test accuracy"),
+            "sensitivity": Variable(("network",), "float", "mean of ||J||_F over all test points"),
+            "mean_transitions": Variable(
+                ("network",), "float", "mean transitions over the chosen test points"
+            ),
+        },
+    ),
+    "curves": Contract(_NETWORK | _CHECK, _CURVES),
+}
+#: group of a survey or of a data set's store -> contract
+GROUPS = {
+    "training": "curves",
+    "ellipses": "ellipses",
+    "slices": "slices",
+    "train": "images",
+    "test": "images",
+}
