@@ -287,3 +287,9 @@ def test_networks_of_another_data_set_are_an_error(store, tmp_path):
     with pytest.raises(ValueError, match="data set mnist, the store is of digits"):
         train_cohort(specs, store, tmp_path / "w.safetensors", tmp_path / "c.zarr")
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_route_is_not_used(interrupted, trained, store, caplog):
+    paths = interrupted / "w.safetensors", interrupted / "curves.zarr"
+    train_cohort(some_specs(), store, *paths, Settings(route="torch"))
+    assert "was written on cpu, products by default" in caplog.text

@@ -15,6 +15,7 @@ import xarray as xr
 
 from sensitivity import datasets, survey
 from sensitivity import weights as weights_file
+from sensitivity.damage import DamagedFileError
 from sensitivity.networks import Stack, weights_dtype
 from sensitivity.progress import Progress, duration
 from sensitivity.spec import NetworkSpec
@@ -110,7 +111,7 @@ def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
         if survey.read(curves, "training").attrs["training_code"] != _code_digest():
             return False
         found = {spec.id for members, _ in weights_file.load(weights) for spec in members}
-    except (FileNotFoundError, survey.ContractError, weights_file.DamagedFileError):
+    except (FileNotFoundError, survey.ContractError, DamagedFileError):
         return False
     return found == {spec.id for spec in specs}
 
@@ -118,9 +119,8 @@ def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
 def _code_digest() -> str:
     """SHA-256 of the modules that decide the weights: checkpoints of other code are no use."""
     folder = Path(__file__).parent
-    files = sorted(
-        [*folder.glob("*.py"), folder.parent / "networks.py", folder.parent / "seeds.py"]
-    )
+    others = ("networks.py", "seeds.py", "units.py", "datasets/images.py")
+    files = sorted([*folder.glob("*.py"), *(folder.parent / name for name in others)])
     digest = hashlib.sha256(torch.__version__.encode())
     for file in files:
         digest.update(file.read_bytes())
@@ -209,10 +209,14 @@ class _Cohort:
     def _layout(self, spec: NetworkSpec) -> Layout:
         return Layout(self.images.inputs, spec.depth, spec.width, self.images.classes)
 
+    def _execution(self) -> str:
+        """What changes weights by rounding: the kind of device and the route of products."""
+        return f"{self.device.partition(':')[0]}, products by {self.settings.route or 'default'}"
+
     def _save(self, running: Sequence[Saved]) -> None:
         """Writes a checkpoint: the networks that are done, and those in training."""
         done = [Saved(f.spec, 0, f.record, {"": f.parameters}) for f in self.finished.values()]
-        header: dict[str, Any] = {"code": self.code}
+        header: dict[str, Any] = {"code": self.code, "execution": self._execution()}
         tensors = {}
         for group, members in (("finished", done), ("running", running)):
             header[group] = [
@@ -238,6 +242,10 @@ class _Cohort:
         header, tensors = found
         if header["code"] != self.code:
             checkpoints.set_aside(self.checkpoint, "was written by other code or another torch")
+            return
+        if header["execution"] != self._execution():
+            # a network is trained in one way from its first step to its last
+            checkpoints.set_aside(self.checkpoint, f"was written on {header['execution']}")
             return
         parts: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in tensors.items():
