@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,27 @@ def test_every_variable_says_what_it_is(surveys):
             assert variable.attrs["long_name"]
             assert variable.attrs["units"]
         assert {"versions", "code", "python", "configuration"} <= set(survey.attrs)
+
+
+def test_the_groups_open_without_a_warning(results, surveys):
+    for name, survey in surveys.items():
+        path = results / "survey" / f"{name}.zarr"
+        curves = xr.open_zarr(path, group="training").load()
+        assert curves["network"].values.tolist() == survey["network"].values.tolist()
+        for group in ("ellipses", "slices"):
+            if survey[f"in_{group}"].any():
+                stored = xr.open_zarr(path, group=group).load()
+                chosen = survey["network"][survey[f"in_{group}"] & (survey["status"] == "fitted")]
+                assert sorted(stored["network"].values) == sorted(chosen.values)
+
+
+def test_the_readmes_lines_on_results_run(results, surveys, capsys):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    section = text.partition("## Look at the results")[2]
+    code = re.search(r"```python\n(.*?)```", section, re.S).group(1)
+    path = results / "survey" / f"{next(iter(surveys))}.zarr"
+    exec(code.replace("results/demo/survey/digits.zarr", str(path)), {})
+    assert "sensitivity" in capsys.readouterr().out
 
 
 def test_every_claim_has_a_verdict(claims):

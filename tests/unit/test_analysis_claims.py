@@ -11,7 +11,7 @@ from sensitivity import survey as contracts
 from sensitivity.analysis import verdicts
 from sensitivity.analysis.bootstrap import DoesNotApply, Result
 from sensitivity.analysis.claims import COLUMNS, Settings, claims, write_claims
-from sensitivity.analysis.verdicts import VERDICTS, Question, answer, holm, verdict
+from sensitivity.analysis.verdicts import VERDICTS, Question, answer, holm, judge, verdict
 
 FAST = Settings(bootstrap=200, point_networks=22)
 
@@ -100,6 +100,40 @@ def test_holm_by_hand_over_rows_that_have_p():
     assert np.isnan(holm(rows[2:3], 0.05)).all()
 
 
+INTERVALS = {
+    "supported": (0.1, 0.3),
+    "contradicted": (-0.3, -0.1),
+    "not supported": (-0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize("own", INTERVALS)
+@pytest.mark.parametrize("gap", INTERVALS)
+def test_a_row_whose_presumption_fails_is_neither_supported_nor_contradicted(own, gap):
+    rows = [
+        # another data set's row of the same quantity is not the one presumed
+        row(0.1, 0.3, quantity="gap", dataset="other"),
+        row(*INTERVALS[own], quantity="norm", presumes="gap"),
+        row(*INTERVALS[gap], quantity="gap"),
+        row(0.1, 0.3, quantity="gap", claim="C8"),
+    ]
+    judged = judge(rows, [0.01] * 4, Settings())
+    assert [judged[place][0] for place in (0, 2, 3)] == ["supported", gap, "supported"]
+    assert {judged[place][1] for place in (0, 2, 3)} == {""}
+    if gap == "supported":
+        assert judged[1] == (own, "the gap moved as presumed")
+    else:
+        assert judged[1][0] == "not supported"
+        assert judged[1][1].startswith("does not speak to the claim: ")
+        assert judged[1][1].endswith(f"(its row: {gap})")
+
+
+def test_too_few_pairs_stay_too_few_whatever_the_gap_did():
+    few = answer(question(quantity="norm", presumes="gap"), 3, "none", 20, lambda: None)
+    judged = judge([row(-0.3, -0.1, quantity="gap"), few], [0.01, math.nan], Settings())
+    assert [given for given, _ in judged] == ["contradicted", "too few networks"]
+
+
 @pytest.fixture(scope="module")
 def survey():
     return synthetic.survey(networks=450, samples=100, transition_points=20, pairs=40)
@@ -113,7 +147,7 @@ def table(survey):
 def test_table_has_its_columns_and_every_claim(table):
     assert tuple(table.columns) == COLUMNS
     counts = table.groupby("claim", sort=False).size()
-    assert counts.to_dict() == {"C0": 2, "C1": 16, "C2": 3, "C3": 6, "C4": 6, "C5": 4}
+    assert counts.to_dict() == {"C0": 4, "C1": 16, "C2": 3, "C3": 6, "C4": 6, "C5": 4}
     assert not table.duplicated(["claim", "dataset", "quantity", "test"]).any()
 
 
@@ -162,8 +196,14 @@ def test_reversed_effects_are_contradicted():
     )
     paths = synthetic.ellipses(reverse, near=0.5, data=0.4)
     found = claims({"synthetic": reverse}, {"synthetic": paths}, FAST)
-    assert set(found["verdict"]) == {"contradicted", ""}
-    factors = found[found["claim"].isin(["C3", "C4"]) & ~found["quantity"].str.endswith("gap")]
+    pairs = found["claim"].isin(["C3", "C4"])
+    of_gap = found["quantity"].str.endswith("gap")
+    assert set(found.loc[~pairs | of_gap, "verdict"]) == {"contradicted", ""}
+    # their numbers are far from the null, but they presume a gap that moved as claimed
+    factors = found[pairs & ~of_gap]
+    assert set(factors["verdict"]) == {"not supported"}
+    assert (factors["high"] < 0).all()
+    assert (factors["p_holm"] < 0.05).all()
     assert len(factors) == 8
     assert (
         factors["note"]

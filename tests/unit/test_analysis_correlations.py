@@ -110,7 +110,7 @@ def test_only_what_varies_gets_dummies(survey):
 
 def test_spearman_rows_are_scipys(survey):
     table, _ = survey_members(survey)
-    rows = correlations.size_and_loss(survey, "synthetic", FAST)
+    rows = correlations.size_and_loss(survey, "synthetic", FAST)[::2]
     rows.append(correlations.sensitivity_and_gap(survey, "synthetic", FAST)[0])
     for row, column in zip(rows, ("parameters", "train_loss", "sensitivity_log10"), strict=True):
         expected = stats.spearmanr(table[column], table["gap"]).statistic
@@ -140,16 +140,63 @@ def test_clustered_interval_is_that_of_a_plain_loop(survey):
     )
 
 
-def test_within_row_is_the_correlation_of_rank_residuals(survey):
+@pytest.mark.parametrize(
+    ("column", "apart"),
+    [("sensitivity_log10", ()), ("parameters", ("depth", "width")), ("train_loss", ())],
+)
+def test_within_rows_are_the_correlation_of_rank_residuals(survey, column, apart):
     table, _ = survey_members(survey)
-    row = correlations.sensitivity_and_gap(survey, "synthetic", FAST)[1]
-    terms = " + ".join(f"C({name})" for name in varying(table))
+    of_size = correlations.size_and_loss(survey, "synthetic", FAST)
+    row = {
+        "sensitivity_log10": correlations.sensitivity_and_gap(survey, "synthetic", FAST)[1],
+        "parameters": of_size[1],
+        "train_loss": of_size[3],
+    }[column]
+    names = [name for name in varying(table) if name not in apart]
+    terms = " + ".join(f"C({name})" for name in names)
     residuals = [
         smf.ols(f"rank ~ {terms}", table.assign(rank=stats.rankdata(table[name]))).fit().resid
-        for name in ("gap", "sensitivity_log10")
+        for name in ("gap", column)
     ]
     assert row.result.estimate == pytest.approx(stats.pearsonr(*residuals).statistic, abs=1e-8)
-    assert "dummies for depth, width, unit, optimizer, learning_rate" in row.note
+    assert row.note.startswith(f"dummies for {', '.join(names)}; ")
+    assert (
+        row.question.claimed == {"sensitivity_log10": 1, "parameters": -1, "train_loss": 0}[column]
+    )
+    assert row.question.quantity.endswith(" within hyper-parameters")
+
+
+def test_size_that_a_hyperparameter_hides_shows_within_the_others(survey):
+    """Larger networks have larger gains, which alone make the gap larger."""
+    changed = survey.copy(deep=True)
+    rank = stats.rankdata(survey["parameters"]) / survey.sizes["network"]
+    noise = generator(0, "hidden").normal(0, 0.05, (2, len(rank)))
+    gain = 2.0 ** np.round(4 * np.clip(rank + 4 * noise[0], 0, 1))
+    changed["gain"] = ("network", gain)
+    changed["gap"] = ("network", 0.1 * np.log2(gain) - 0.3 * rank + noise[1] / 5)
+    raw, within = correlations.size_and_loss(changed, "synthetic", FAST)[:2]
+    assert raw.result.low > 0
+    assert within.result.high < 0
+
+
+def test_a_bent_relation_is_called_not_linear(survey):
+    straight = correlations.sensitivity_and_gap(survey, "synthetic", FAST)[2]
+    assert "not linear" not in straight.note
+    changed = survey.copy(deep=True)
+    log10 = np.log10(survey["sensitivity"])
+    changed["gap"] = 0.1 + 0.05 * (log10 - log10.mean()) ** 2
+    table, _ = survey_members(changed)
+    bent = correlations.sensitivity_and_gap(changed, "synthetic", FAST)[2]
+    terms = " + ".join(f"C({name})" for name in varying(table))
+    fits = [
+        smf.ols(f"gap ~ sensitivity_log10 {square} + {terms}", table).fit().rsquared
+        for square in ("", "+ I(sensitivity_log10 ** 2)")
+    ]
+    assert fits[1] - fits[0] > 0.05
+    assert (
+        f"not linear: R2 {fits[0]:.2f}, with the square of the sensitivity's logarithm "
+        f"{fits[1]:.2f}"
+    ) in bent.note
 
 
 def test_regression_row_is_statsmodels_formula(survey):
@@ -205,8 +252,11 @@ def test_infinite_input_does_not_apply(survey):
     changed = survey.copy(deep=True)
     fitted = np.flatnonzero((survey["status"] == "fitted") & survey["in_survey"])
     changed["train_loss"][fitted[:2]] = np.nan
-    row = correlations.size_and_loss(changed, "synthetic", FAST)[1]
-    assert row.note == "does not apply: train_loss is not finite for 2 networks"
+    rows = correlations.size_and_loss(changed, "synthetic", FAST)
+    assert [row.note for row in rows[2:]] == [
+        "does not apply: train_loss is not finite for 2 networks"
+    ] * 2
+    assert all(row.result is not None for row in rows[:2])
 
 
 def test_too_many_dummies_do_not_apply(survey):

@@ -8,7 +8,8 @@ from scipy import stats
 
 import synthetic
 from sensitivity.analysis import factors, paths
-from sensitivity.analysis.verdicts import Settings
+from sensitivity.analysis.verdicts import Settings, verdict
+from sensitivity.seeds import generator
 from sensitivity.spec import FACTOR_SIDES
 
 FAST = Settings(bootstrap=300)
@@ -119,7 +120,82 @@ def test_batch_rows_state_the_deviation_and_the_exception(survey):
         if row.question.quantity.startswith("batch")
     ]
     assert all("DEVIATION: optimizer, batch size, learning rate" in row.note for row in rows)
-    assert ["expects no support" in row.note for row in rows] == [False, False, True]
+    agrees = "do not follow generalization for this factor, so that 'contradicted' here agrees"
+    assert [agrees in row.note for row in rows] == [False, False, True]
+
+
+def test_the_units_thresholds_are_told_beside_their_transitions(survey):
+    rows = factors.factor_rows(survey, "synthetic", FAST)
+    told = [row.question.quantity for row in rows if "two thresholds" in row.note]
+    assert told == ["unit: transitions"]
+    assert "untrained networks already differ" in rows[-1].note
+
+
+def dealt_out(survey, count, shift):
+    """All pairs fitted, of `count` architectures; the worse gap moves by `shift` of each."""
+    changed = survey.copy(deep=True)
+    members = np.flatnonzero(survey["pair_labels"] != "")
+    changed["status"][members] = "fitted"
+    place = np.zeros(survey.sizes["network"], int)
+    place[members] = np.arange(len(members)) // 2 % count
+    changed["depth"] = ("network", 1 + place)
+    changed["width"] = ("network", np.full(len(place), 64))
+    changed["unit"] = ("network", np.full(len(place), "relu", object))
+    noise = generator(0, "dealt out").normal(0, 0.02, len(place))
+    worse = (survey["side_labels"] == "random").to_numpy()
+    changed["gap"] = ("network", 0.2 + noise + np.where(worse, np.array(shift)[place], 0))
+    return changed
+
+
+def test_an_interval_of_pairs_that_are_alike_is_that_of_architectures(survey):
+    """Six architectures, one of which moves against the others: over pairs it is too narrow."""
+    shift = (0.1, 0.1, 0.1, 0.1, 0.1, -0.15)
+    changed = dealt_out(survey, 6, shift)
+    row = factors.factor_rows(changed, "synthetic", FAST)[0]
+    table, _ = factors.pairs(changed, "labels")
+    differences = table["worse_gap"] - table["better_gap"]
+    assert row.n == 30
+    assert row.result.estimate == pytest.approx(differences.mean())
+    # p is that of the test over pairs all the same
+    assert row.result.p == pytest.approx(stats.wilcoxon(differences).pvalue)
+    assert row.result.p < 0.05
+    # architectures of equal size: the standard error of the mean of their means
+    means = differences.groupby(table["depth"]).mean()
+    error = means.std() / np.sqrt(6)
+    half = (row.result.high - row.result.low) / 2
+    assert half == pytest.approx(stats.t.ppf(0.975, 5) * error, rel=0.1)
+    assert row.result.low < 0 < row.result.high
+    assert verdict(row, 0.01, FAST) == "not supported"
+    assert "interval over architectures, whose standard error is the larger" in row.note
+    assert "30 pairs" in row.note
+    assert "6 architectures" in row.note
+    assert row.question.test.endswith("bootstrap over pairs or architectures")
+
+
+def test_an_interval_of_pairs_that_are_not_alike_is_that_of_pairs(survey):
+    changed = dealt_out(survey, 6, (0.1,) * 6)
+    # what differs lies within the architectures: each has as much of it as the others
+    pair = np.array([int(name[-4:] or 0) for name in survey["pair_labels"].to_numpy()])
+    worse = (survey["side_labels"] == "random").to_numpy()
+    changed["gap"] += np.where(worse, np.where(pair // 6 % 2 == 0, 0.05, -0.05), 0)
+    row = factors.factor_rows(changed, "synthetic", FAST)[0]
+    table, _ = factors.pairs(changed, "labels")
+    differences = table["worse_gap"] - table["better_gap"]
+    half = (row.result.high - row.result.low) / 2
+    assert half == pytest.approx(stats.t.ppf(0.975, 29) * stats.sem(differences), rel=0.1)
+    assert "interval over pairs, whose standard error is the larger" in row.note
+
+
+def test_pairs_of_few_architectures_are_taken_as_independent(survey):
+    row = factors.factor_rows(dealt_out(survey, 4, (0.1, 0.1, 0.1, -0.1)), "synthetic", FAST)[0]
+    assert row.note.endswith(
+        "4 architectures, fewer than 5 clusters: pairs are taken as independent"
+    )
+    assert row.question.test.endswith("bootstrap over pairs")
+    table, _ = factors.pairs(dealt_out(survey, 4, (0.1, 0.1, 0.1, -0.1)), "labels")
+    error = stats.sem(table["worse_gap"] - table["better_gap"])
+    half = (row.result.high - row.result.low) / 2
+    assert half == pytest.approx(stats.t.ppf(0.975, 29) * error, rel=0.1)
 
 
 def test_windows_are_a_twelfth_of_pi_around_three_angles():
@@ -211,6 +287,53 @@ def test_networks_without_a_ratio_are_left_out_of_the_control_too(survey, ellips
         assert (f"{missing} with" in row.left_out.split("diverged")[-1]) == (missing > 0)
 
 
+def test_random_label_networks_are_no_part_of_c1(survey, ellipses):
+    changed = survey.copy(deep=True)
+    names = ellipses["network"].to_numpy()
+    changed["labels"].loc[{"network": names[:3]}] = "random"
+    rows = paths.path_rows(changed, ellipses, "synthetic", FAST)
+    assert {row.n for row in rows} == {len(names) - 3}
+    assert all("3 trained on random labels" in row.left_out for row in rows)
+    kept = paths.log_ratios(ellipses.isel(network=slice(3, None)), "trained")
+    assert rows[0].result.estimate == pytest.approx(
+        kept["jacobian_norm|different classes|near"].mean()
+    )
+
+
+def test_angles_with_zero_norm_are_counted_among_those_a_row_uses(survey, ellipses):
+    changed = ellipses.copy(deep=True)
+    norm = changed["jacobian_norm"]
+    # angles 8, 24, 40 of 48 are anchors; 4 is in no window
+    for kind, angles in (("different classes", [4, 8, 9]), ("random", [4, 5])):
+        norm.loc[{"state": "trained", "kind": kind}][3, 0, angles] = 0
+    # a network without a ratio takes its zeros along
+    norm.loc[{"state": "trained", "kind": "different classes"}][0] = 0
+    rows = paths.path_rows(survey, changed, "synthetic", FAST)
+    networks = ellipses.sizes["network"]
+    # three ellipses; windows of five angles around each of six places, or all angles of two kinds
+    near, data = 3 * 30, 3 * 48 * 2
+    expected = {
+        ("different classes", "at the anchors"): ((2, 0), (networks - 1) * near),
+        ("different classes", "ellipses of"): ((5, 0), (networks - 1) * data),
+        ("one class", "at the anchors"): ((0, 0), networks * near),
+        ("one class", "ellipses of"): ((2, 0), networks * data),
+    }
+    counted = 0
+    for row in rows:
+        if not row.question.quantity.startswith("Jacobian norm"):
+            assert "angles" not in row.left_out
+            continue
+        (zeros,) = {
+            f"{count[row.question.control]} of {total:,} angles with J = 0, kept as 0 in the means"
+            for (kind, start), (count, total) in expected.items()
+            if f"ellipses of {kind}" in row.question.quantity
+            and row.question.quantity.startswith(f"Jacobian norm, {start}")
+        }
+        assert row.left_out.endswith(f"; {zeros}")
+        counted += 1
+    assert counted == 8
+
+
 def test_path_rows_need_thirty_networks(survey, ellipses):
     for count, too_few in ((29, True), (30, False)):
         part = ellipses.isel(network=slice(0, count))
@@ -225,4 +348,4 @@ def test_no_ellipses_are_too_few(survey, ellipses, present):
     rows = paths.path_rows(survey, none, "synthetic", FAST)
     assert len(rows) == 16
     assert all(row.too_few and row.n == 0 for row in rows)
-    assert "without measured ellipses" in rows[0].left_out
+    assert "fitted but not measured" in rows[0].left_out

@@ -132,7 +132,7 @@ def test_interval_covers_the_mean_over_networks_and_points():
 
 def test_gee_is_a_pooled_logistic_regression_with_a_sandwich(survey, chosen):
     row = points.point_rows(survey, "synthetic", SETTINGS)[3]
-    x = np.concatenate([p.log10_norm - p.log10_norm.mean() for p in chosen])
+    x = np.concatenate([stats.zscore(p.log10_norm) for p in chosen])
     wrong = np.concatenate([p.wrong for p in chosen]).astype(float)
     groups = np.repeat(np.arange(len(chosen)), [len(p.sample) for p in chosen])
     design = sm.add_constant(x)
@@ -149,6 +149,22 @@ def test_gee_is_a_pooled_logistic_regression_with_a_sandwich(survey, chosen):
     assert row.result.p == pytest.approx(
         2 * stats.t.sf(fit.params[1] / error, len(chosen) - 1), rel=1e-3
     )
+
+
+def test_a_network_with_norms_over_many_decades_does_not_decide_the_gee(survey, chosen):
+    """Its norm says nothing of its errors; in decades its spread would drown all others."""
+    changed = survey.copy(deep=True)
+    norm = generator(0, "many decades").uniform(-250, 0, 80)
+    changed["jacobian_norm_log10"].loc[{"network": chosen[0].network}] = norm
+    before, after = (
+        points.point_rows(each, "synthetic", SETTINGS)[3] for each in (survey, changed)
+    )
+    assert before.question.effect == "logistic slope per within-network SD of the log10 norm"
+    assert after.result.estimate == pytest.approx(before.result.estimate, rel=0.25)
+    assert after.result.p < 1e-3
+    used = points.points(changed, [p.network for p in chosen])
+    decades = np.concatenate([p.log10_norm - p.log10_norm.mean() for p in used])
+    assert abs(slope(decades, np.concatenate([p.wrong for p in used]))) < 0.05
 
 
 def altered(survey, **values):

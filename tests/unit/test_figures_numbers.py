@@ -175,6 +175,31 @@ def test_densities_and_rates_of_points_add_up(surveys):
     assert last["x"] == pytest.approx(np.median(norm[inside]))
 
 
+def test_misclassification_is_of_points_chosen_by_their_norm_alone(surveys):
+    """Right points with the smallest losses stay in the rate, though no density can show them."""
+    dataset = surveys["digits"].copy(deep=True)
+    right = (dataset["margin"] > 2) & (dataset["jacobian_norm"] > 0)
+    dataset["loss"] = dataset["loss"].where(~right, 0.0)
+    drawn = points.figure({"digits": dataset}, Settings(point_networks=1000))
+    fitted = ((dataset["status"] == "fitted") & dataset["in_survey"]).to_numpy()
+    chosen = dataset.isel(network=np.flatnonzero(fitted))
+    kept = (chosen["jacobian_norm"] > 0).to_numpy()
+    lossless = int((chosen["loss"].to_numpy()[kept] == 0).sum())
+    assert lossless > 20
+    panels = dict(tuple(drawn.numbers.groupby("panel")))
+    rates = panels["misclassification"]
+    assert rates["n"].sum() == kept.sum()
+    assert (rates["value"] * rates["n"]).sum() == pytest.approx(
+        (chosen["margin"].to_numpy()[kept] <= 0).sum()
+    )
+    for panel in ("loss", "relation"):
+        assert panels[panel]["value"].sum() == kept.sum() - lossless
+    assert (
+        f"Of these, {lossless:,} with a loss or a norm over M below 1e-20 (loss of exactly 0: "
+        f"{lossless:,}) are on the right only."
+    ) in drawn.caption
+
+
 def test_bounds_reach_to_the_smallest_losses():
     dataset = synthetic.survey(networks=20, pairs=0, samples=80, transition_points=5)
     dataset["loss"][:] = np.where(
@@ -245,6 +270,21 @@ def test_ellipses_count_the_networks_chosen_but_not_drawn(surveys):
         count = int((status == reason).sum())
         assert (f"{count} {reason}" in drawn.caption) == (count > 0)
     assert "2 fitted but not measured" in drawn.caption
+
+
+def test_ellipses_are_of_true_labels_and_count_zero_norms(surveys):
+    dataset = surveys["digits"].copy(deep=True)
+    group = synthetic.ellipses(dataset)
+    names = group["network"].to_numpy()
+    dataset["labels"].loc[{"network": names[:2]}] = "random"
+    group["jacobian_norm"].loc[{"state": "trained"}][:4, :, :, 5] = 0
+    drawn = ellipses.figure({"digits": dataset}, {"digits": group})
+    assert (drawn.numbers["n"] == len(names) - 2).all()
+    assert "2 trained on random labels" in drawn.caption
+    total = (len(names) - 2) * 3 * 3 * 48
+    # of two networks: three kinds, three ellipses, one angle
+    assert f"trained, 18 of {total:,} angles with J = 0, kept as 0 in the means" in drawn.caption
+    assert f"untrained, 0 of {total:,} angles" in drawn.caption
 
 
 def test_slices_draw_the_grid_as_measured(surveys):

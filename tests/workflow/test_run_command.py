@@ -1,5 +1,6 @@
 """`make run` after a kill, and beside another run."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -66,3 +67,32 @@ def test_a_second_run_beside_the_first_is_refused(tmp_path):
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
+
+
+def test_eight_jobs_share_four_devices(tmp_path, monkeypatch):
+    checkout = copy_repository(tmp_path)
+    # eight cohorts of one network, long enough to be at work at the same time
+    checkout.configure(
+        {
+            "survey": [{"search": "grid", "axes": {"seed": list(range(8)), "steps": [3000]}}],
+            "factors": {},
+            "measures": {"ellipses": {"share": 0}},
+            "execution": {"cohort_tflop": 1e-6},
+        }
+    )
+    monkeypatch.setenv("SENSITIVITY_PRETEND_DEVICES", "4")
+    checkout.snakemake("--until", "train", "--cores", "8", "--resources", "gpu=4")
+    spans = {}
+    for log in checkout.study.glob("logs/train/*.log"):
+        lines = log.read_text().splitlines()
+        leased = next(line for line in lines if "leased" in line)
+        trained = next(line for line in lines if "trained 1 networks" in line)
+        assert "taken" not in log.read_text(), (
+            "Snakemake starts no more jobs than there are devices"
+        )
+        spans.setdefault(leased.split("leased ")[1], []).append((leased[:23], trained[:23]))
+    assert sum(map(len, spans.values())) == 8
+    assert len(spans) == 4
+    for times in spans.values():
+        ordered = sorted(times)
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))

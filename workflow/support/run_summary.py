@@ -101,12 +101,13 @@ class RunSummary(logging.Handler):
             done += cost * self._fraction(name)
         elapsed = time.monotonic() - self.started
         share = min(done / self.cost_total, 1.0) if self.cost_total else 0.0
-        left = duration(elapsed * (1 - share) / share) if share > 0.02 else "some time"
+        left = (
+            f"about {duration(elapsed * (1 - share) / share)} left" if share > 0.02 else "starting"
+        )
         rules = [rule for rule, _, _ in list(self.running.values())]
         now = ", ".join(f"{rules.count(rule)} {rule}" for rule in dict.fromkeys(rules))
-        return (
-            f"{self.study}: {self.finished} of {self.total} jobs, {share:.0%}, "
-            f"about {left} left" + (f" | running: {now}" if now else "")
+        return f"{self.study}: {self.finished} of {self.total} jobs, {share:.0%}, {left}" + (
+            f" | running: {now}" if now else ""
         )
 
     def _fraction(self, name: str) -> float:

@@ -49,9 +49,9 @@ def claims(
     Returns:
         One row a claim, data set and quantity, with `COLUMNS`: `n` networks (pairs in C3 and C4),
         `left_out` in words, `estimate` of the `effect` with the interval `low` to `high` that holds
-        1 - alpha, two-sided `p` and `p_holm` over the whole table, and a `verdict` ('' for
-        controls). Numbers are NaN where there are too few networks or a test does not apply; `note`
-        then says so.
+        1 - alpha, two-sided `p` and `p_holm` over the whole table, and a `verdict`: '' for
+        controls, 'not supported' where the row that this one presumes is not supported. Numbers are
+        NaN where there are too few networks or a test does not apply; `note` then says so.
     """
     rows: list[Row] = []
     for dataset, survey in surveys.items():

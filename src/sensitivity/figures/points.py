@@ -267,7 +267,7 @@ def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -
         "norm divided by its network's M, the root mean square norm of a logit's gradient. If the "
         "gradients of the logits were orthogonal and of norm M, every point would lie between the "
         "two curves. Right: share of misclassified points in bins of equal numbers of points, "
-        "at the bin's median norm, chosen by their norm alone (bars: 95% bootstrap interval over "
+        "whatever their loss, at the bin's median norm (bars: 95% bootstrap interval over "
         f"networks, {settings.bootstrap:,} resamples). {counts_sentence('network', counts)}"
     )
     for name, dataset in found.items():

@@ -17,7 +17,7 @@ CLAIMS = {
         "training loss does not tell which.",
         "Tested as a rank correlation of the generalization gap (training minus test accuracy) "
         "with the number of parameters, claimed to be negative, and with the training loss, "
-        "claimed to be practically zero.",
+        "claimed to be practically zero; each once more within equal hyper-parameters.",
     ),
     "C1": Claim(
         "Trained networks are more robust to changes of their input near the training data than "
@@ -57,7 +57,8 @@ CLAIMS = {
         "Tested within each of a choice of networks over test points, and then over networks: the "
         "rank correlation of the norm with the loss, how well the norm tells misclassified points "
         "from others (area under the ROC curve: 0.5 is chance), and the logistic slope for each "
-        "tenfold increase of the norm.",
+        "tenfold increase of the norm. The last row is one model of all these networks, its slope "
+        "for each standard deviation of the norm's logarithm within a network.",
     ),
 }
 
@@ -70,6 +71,9 @@ VERDICTS = {
         "limits of equivalence",
     ),
     "contradicted": ("contradicted", "the same, in the other direction"),
-    "not supported": ("unsupported", "neither of the two: the study cannot tell"),
+    "not supported": (
+        "unsupported",
+        "neither of the two: the study cannot tell, or the gap did not move as presumed",
+    ),
     "too few networks": ("few", "not tested, since too few networks or pairs are left"),
 }
