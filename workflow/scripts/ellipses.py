@@ -1,11 +1,11 @@
 """Jacobian norms and transitions of a cohort's chosen networks along ellipses."""
 
-from job import job, limit_threads
+from job import execution, job, limit_threads
 from sensitivity.measures.cohort.ellipses import measure_ellipses
 from sensitivity.training.devices import lease
 
 if __name__ == "__main__":
-    with job(snakemake), lease() as device:
+    with job(snakemake), lease(**execution(snakemake, "jobs_per_gpu")) as device:
         limit_threads(snakemake.threads)
         measure_ellipses(
             snakemake.input.weights,

@@ -1,11 +1,11 @@
 """Jacobian norms of a cohort's fitted networks at every test point."""
 
-from job import job, limit_threads
+from job import execution, job, limit_threads
 from sensitivity.measures.cohort.jacobian import measure_jacobian
 from sensitivity.training.devices import lease
 
 if __name__ == "__main__":
-    with job(snakemake), lease() as device:
+    with job(snakemake), lease(**execution(snakemake, "jobs_per_gpu")) as device:
         limit_threads(snakemake.threads)
         measure_jacobian(
             snakemake.input.weights,

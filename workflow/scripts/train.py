@@ -1,6 +1,6 @@
 """Trains the networks of one cohort."""
 
-from job import job, limit_threads
+from job import execution, job, limit_threads
 from sensitivity.cohorts import cohort_specs, read_plan
 from sensitivity.training.cohort import Settings, train_cohort
 
@@ -13,10 +13,5 @@ if __name__ == "__main__":
             snakemake.input.dataset,
             snakemake.output.weights,
             snakemake.output.curves,
-            Settings(
-                # how a job is carried out is no param: a change runs nothing again
-                checkpoint_seconds=snakemake.config.get("execution", {}).get(
-                    "checkpoint_seconds", Settings.checkpoint_seconds
-                )
-            ),
+            Settings(**execution(snakemake, "checkpoint_seconds", "jobs_per_gpu")),
         )

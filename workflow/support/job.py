@@ -41,3 +41,12 @@ def limit_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def execution(snakemake: Any, *keys: str) -> dict[str, Any]:
+    """Keys of the configuration's `execution` that are given; the others have defaults.
+
+    They are read here and are no params of a rule: how a job is carried out runs nothing again.
+    """
+    given = snakemake.config.get("execution") or {}
+    return {key: given[key] for key in keys if key in given}

@@ -257,6 +257,13 @@ class Execution(Section):
         gt=0,
         le=86_400,
     )
+    jobs_per_gpu: int = key(
+        "jobs that may share a GPU; with 2 on four GPUs: snakemake --resources gpu=8",
+        unit="jobs",
+        default=1,
+        ge=1,
+        le=64,
+    )
 
 
 class Study(Section):
