@@ -83,7 +83,8 @@ def assemble(
         "training": curves.rename({str(n): str(n).removeprefix("curve_") for n in curves.data_vars})
     }
     for name, stores in (("ellipses", ellipses), ("slices", slices)):
-        joined = _join(stores, name, rows) if stores else None
+        chosen = {network: row for network, row in rows.items() if row[f"in_{name}"]}
+        joined = _join(stores, name, chosen) if stores else None
         if joined is not None and joined.sizes["network"]:
             groups[name] = joined
     devices = {survey.read(store, "training").attrs.get("device", "unknown") for store in training}

@@ -101,9 +101,12 @@ def members(plan: Plan, networks: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def cohort_specs(plan: Plan, cohort: str) -> list[NetworkSpec]:
-    """All networks of a cohort, those taken out of the design included."""
-    return [spec for name, spec in plan.values() if name == cohort]
+def specs_by_cohort(plan: Plan) -> dict[str, list[NetworkSpec]]:
+    """Cohort -> all its networks, those taken out of the design included."""
+    found: dict[str, list[NetworkSpec]] = {}
+    for cohort, spec in plan.values():
+        found.setdefault(cohort, []).append(spec)
+    return found
 
 
 def read_plan(path: str | Path) -> Plan:

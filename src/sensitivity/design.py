@@ -66,11 +66,8 @@ def design(study: Study) -> dict[str, Member]:
     for block in study.survey:
         for spec in _block(study, block):
             member(spec).in_survey = True
-    chosen = study.measures.ellipses
     for identity, entry in members.items():
-        # ASSUME: a seeded share rather than a fixed number, so that adding networks to a study
-        # changes nothing for those that are there
-        entry.in_ellipses = seeds.share(chosen.seed, "ellipses", identity) < chosen.share
+        entry.in_ellipses = in_ellipses(study, identity)
     for factor in FACTOR_SIDES:
         pairs: Factor | None = getattr(study.factors, factor)
         for worse, better in _pairs(study, factor, pairs) if pairs else ():
@@ -79,6 +76,16 @@ def design(study: Study) -> dict[str, Member]:
     for name, row in itertools.product(study.datasets, study.measures.slices.networks):
         member(network(study, name, row)).in_slices = True
     return members
+
+
+def in_ellipses(study: Study, identity: str) -> bool:
+    """Whether a network is among the share that is measured along ellipses.
+
+    ASSUME: a seeded share rather than a fixed number, so that adding networks to a study changes
+    nothing for those that are there.
+    """
+    chosen = study.measures.ellipses
+    return seeds.share(chosen.seed, "ellipses", identity) < chosen.share
 
 
 def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpec:

@@ -39,7 +39,7 @@ def test_cohorts_cost_about_the_budget():
     budget = sum(map(cohorts.flops, wanted)) / 6
     plan = cohorts.extend({}, wanted, budget)
     costs = [
-        sum(cohorts.flops(spec) for spec in cohorts.cohort_specs(plan, cohort))
+        sum(cohorts.flops(spec) for spec in cohorts.specs_by_cohort(plan)[cohort])
         for cohort in cohorts_of(plan)
     ]
     assert len(costs) in (6, 7)
@@ -50,7 +50,7 @@ def test_one_data_set_a_cohort():
     plan = cohorts.extend({}, [*specs(5), *specs(5, dataset="mnist")], 1e20)
     assert {cohort.rpartition("-")[0] for cohort in cohorts_of(plan)} == {"digits", "mnist"}
     for cohort in cohorts_of(plan):
-        assert len({spec.dataset for spec in cohorts.cohort_specs(plan, cohort)}) == 1
+        assert len({spec.dataset for spec in cohorts.specs_by_cohort(plan)[cohort]}) == 1
 
 
 def test_a_large_network_is_a_cohort_alone():

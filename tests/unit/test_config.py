@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensitivity import config, spec
+from sensitivity import config, spec, units
 from sensitivity.config import documentation, hyperparameters, models
 from sensitivity.config.faults import written_path
 from sensitivity.datasets.known import KNOWN
@@ -525,7 +525,7 @@ def test_names_are_those_of_the_library():
     def options(annotated):
         return set(get_args(get_args(annotated)[0]))
 
-    assert options(hyperparameters.Unit) == set(spec.UNITS)
+    assert options(hyperparameters.Unit) == set(units.UNITS)
     assert options(hyperparameters.Optimizer) == set(spec.OPTIMIZERS)
     assert options(hyperparameters.Labels) == set(spec.LABELS)
     assert options(hyperparameters.Stop) == set(spec.STOPS)

@@ -5,7 +5,7 @@ import xarray as xr
 from sklearn.datasets import load_digits
 
 from measure_helpers import polygons, spec
-from sensitivity import datasets, networks, survey, weights
+from sensitivity import datasets, networks, seeds, survey, weights
 from sensitivity.contracts import CONTRACTS
 from sensitivity.measures import jacobian_norm, paths, transitions
 from sensitivity.measures.cohort import ellipses
@@ -132,10 +132,10 @@ def test_transitions_store(files, images):
 
 def test_ellipses_store(files, images):
     specs, _, arguments = files
-    chosen = [specs[0].id, specs[1].id, "not in this cohort"]
-    measure_ellipses(*arguments, networks=chosen, **ELLIPSES)
+    measure_ellipses(*arguments, share=1, **ELLIPSES)
     found = survey.read(arguments[-1], "ellipses").load()
-    assert found["network"].values.tolist() == [specs[0].id]
+    assert sorted(members(found, specs)) == [0, 2], "the fitted ones"
+    found = found.sel(network=[specs[0].id])
     assert dict(found.sizes) == {"network": 1, "state": 2, "kind": 3, "ellipse": 2, "angle": 24}
     # at pi / 3 the ellipse through one class is at its first anchor, a training point
     made = ellipses._ellipses(images, specs[0], 2, 0)
@@ -150,12 +150,14 @@ def test_ellipses_store(files, images):
     assert (found["transitions"].sum("angle") % 2 == 0).all(), "closed curves of ReLU networks"
     assert (found["transitions"].sum("angle") > 0).all()
     assert not found["jacobian_norm"].isel(state=0).equals(found["jacobian_norm"].isel(state=1))
-    before = found["arc_length"].values
-    measure_ellipses(*arguments, networks=[specs[2].id], **ELLIPSES)
-    others = survey.read(arguments[-1], "ellipses")["arc_length"].values
-    assert not np.isclose(others, before).all(axis=-1).any(), "every network has its own ellipses"
-    measure_ellipses(*arguments, networks=chosen, **ELLIPSES)
-    np.testing.assert_array_equal(survey.read(arguments[-1], "ellipses")["arc_length"], before)
+    both = survey.read(arguments[-1], "ellipses")["arc_length"].values
+    assert not np.isclose(both[0], both[1]).all(axis=-1).any(), "every network has its own ellipses"
+    share = sorted(seeds.share(0, "ellipses", spec.id) for spec in (specs[0], specs[2]))
+    measure_ellipses(*arguments, share=sum(share) / 2, **ELLIPSES)
+    alone = survey.read(arguments[-1], "ellipses")
+    assert alone.sizes["network"] == 1
+    index = 0 if members(alone, specs)[0] == members(found, specs)[0] else 1
+    np.testing.assert_array_equal(alone["arc_length"][0], both[index])
 
 
 def test_slices_store(files):
@@ -181,7 +183,7 @@ def test_slices_store(files):
     [
         ("jacobian", {}),
         ("transitions", POINTS),
-        ("ellipses", {"networks": [], **ELLIPSES}),
+        ("ellipses", {"share": 1, **ELLIPSES}),
         ("slices", {"networks": [], **SLICES}),
     ],
 )

@@ -16,7 +16,7 @@ from run_summary import say_report, show_summary
 
 from sensitivity import cohorts
 from sensitivity.config import ConfigError, load
-from sensitivity.design import design, table
+from sensitivity.design import design, in_ellipses, table
 from sensitivity.training.devices import has_gpu
 
 add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
@@ -39,7 +39,11 @@ except cohorts.PlanError as error:
     print(error, file=sys.stderr)
     sys.exit(1)
 COHORTS = cohorts.members(PLAN, MEMBERS)
-WITH_ELLIPSES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_ellipses])
+COHORT_SPECS = cohorts.specs_by_cohort(PLAN)
+# whoever is in the plan: a network that leaves the study measures nothing again
+WITH_ELLIPSES = [
+    c for c in COHORTS if any(in_ellipses(STUDY, s.id) for s in COHORT_SPECS[c])
+]
 WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slices])
 # the figures of sensitivity.figures, in the order of the report; named here since importing them
 # imports matplotlib
@@ -105,8 +109,5 @@ show_summary(
     main=workflow.is_main_process,
     study=STUDY.study,
     report_path=REPORT,
-    costs={
-        cohort: sum(cohorts.flops(spec) for spec in cohorts.cohort_specs(PLAN, cohort))
-        for cohort in COHORTS
-    },
+    costs={cohort: sum(map(cohorts.flops, COHORT_SPECS[cohort])) for cohort in COHORTS},
 )

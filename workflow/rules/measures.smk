@@ -74,7 +74,7 @@ rule ellipses:
         runtime=240,
     params:
         code=code("ellipses.py"),
-        networks=lambda wildcards: sorted(WITH_ELLIPSES[wildcards.cohort]),
+        share=STUDY.measures.ellipses.share,
         per_kind=STUDY.measures.ellipses.count,
         angles=STUDY.measures.ellipses.angles,
         seed=STUDY.measures.ellipses.seed,

@@ -13,7 +13,7 @@ if __name__ == "__main__":
             snakemake.input.dataset,
             snakemake.output[0],
             device=device.torch,
-            networks=snakemake.params.networks,
+            share=snakemake.params.share,
             count=snakemake.params.per_kind,
             angles=snakemake.params.angles,
             seed=snakemake.params.seed,

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -94,6 +95,12 @@ def train_cohort(
             attributes=survey.provenance(device=device.name, training_code=cohort.code),
         )
         checkpoint.unlink(missing_ok=True)
+        for left in [
+            *weights.parent.glob(f".{weights.name}*.tmp"),
+            *curves.parent.glob(f".{curves.name}*.tmp"),
+        ]:
+            # of jobs that were killed while they wrote; nobody else writes under the lock
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _check_dataset(specs: Sequence[NetworkSpec], images: datasets.Images) -> None:

@@ -1,6 +1,5 @@
 """Jacobian norms and transitions along ellipses, of a cohort's chosen networks."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ def measure_ellipses(
     store: Path,
     output: Path,
     *,
-    networks: Sequence[str],
+    share: float,
     count: int,
     angles: int,
     seed: int,
@@ -35,16 +34,21 @@ def measure_ellipses(
     Args:
         weights, curves, store: as for `jacobian.measure_jacobian`.
         output: store to write, contract 'ellipses'.
-        networks: ids; those of them that are in the cohort and fitted are measured.
+        share: of the fitted networks, chosen by a seeded hash of their ids: so whether a network
+            is measured depends on no other, nor on the study that it is in.
         count: ellipses of each kind, a network's own: with shared ones, networks would agree for
             the ellipses' sake, and a test over networks would take them for independent.
         angles: angles on an ellipse, a multiple of 24: then anchors and midpoints are among them.
-        seed: of the anchors and the random ellipses.
+        seed: of the choice, the anchors and the random ellipses.
         device: where the Jacobians are computed, as torch.device takes it.
     """
     images = datasets.load(store)
     theta = np.arange(angles) * (2 * np.pi / angles)
-    members = fitted(weights, curves, networks)
+    members = [
+        (spec, stack)
+        for spec, stack in fitted(weights, curves)
+        if seeds.share(seed, "ellipses", spec.id) < share
+    ]
     progress = Progress(max(2 * len(members), 1), f"ellipses of {len(members)} networks")
     shape = (len(ELLIPSE_KINDS), count, angles)
     norms, counts, lengths = [], [], []
