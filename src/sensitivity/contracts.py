@@ -158,16 +158,36 @@ CONTRACTS = {
         _NETWORK
         | {
             "state": Variable(("state",), "str", "initial or trained weights"),
+            # an index, so that cohorts with different numbers of edges are put together padded
+            "edge": Variable(("edge",), "int", "number of a boundary segment"),
             "x": Variable(("x",), "float", "first coordinate in the plane, standardised inputs"),
             "y": Variable(("y",), "float", "second coordinate in the plane, standardised inputs"),
         },
         {
-            "boundary": Variable(
-                ("network", "state", "y", "x"),
-                "bool",
-                "a boundary of the last hidden layer's regions passes to the next grid point",
+            # float32: a millionth of the window, enough to draw; measured in float64
+            **{
+                f"{axis}{end}": Variable(
+                    ("network", "state", "edge"),
+                    "float",
+                    f"{axis} of the segment's {name}, standardised inputs; NaN beyond `edges`",
+                )
+                for end, name in enumerate(("start", "end"))
+                for axis in "xy"
+            },
+            "edges": Variable(
+                ("network", "state"), "int", "boundary segments of the last hidden layer's regions"
             ),
-            "predicted": Variable(("network", "state", "y", "x"), "int", "predicted class"),
+            "regions": Variable(
+                ("network", "state"),
+                "int",
+                "linear regions in the window, all hidden layers; -1: too many to store boundaries",
+            ),
+            "window": Variable(
+                ("network",), "float", "the plane is cut off at -window and window in x and y"
+            ),
+            "predicted": Variable(
+                ("network", "state", "y", "x"), "int", "predicted class at a point of a grid"
+            ),
             "anchor_x": Variable(("network", "anchor"), "float", "x of the three training points"),
             "anchor_y": Variable(("network", "anchor"), "float", "y of the three training points"),
             "anchor_label": Variable(("network", "anchor"), "int", "class of the training points"),

@@ -280,27 +280,31 @@ def curves(dataset: xr.Dataset, *, checks: int = 10, seed: int = 0) -> xr.Datase
     return contracts.describe(result, "curves")
 
 
-def slices(dataset: xr.Dataset, *, resolution: int = 40, seed: int = 0) -> xr.Dataset:
-    """A valid 'slices' Dataset for the fitted members of `in_slices` of a survey."""
+def slices(dataset: xr.Dataset, *, edges: int = 60, seed: int = 0) -> xr.Dataset:
+    """A valid 'slices' Dataset for the fitted members of `in_slices` of a survey.
+
+    Initial networks have `edges` segments, trained ones a third fewer.
+    """
     rng = generator(seed, "synthetic slices")
     chosen = (dataset["in_slices"].values.astype(bool)) & (dataset["status"].values == "fitted")
     names = dataset["network"].values[chosen]
-    shape = (len(names), 2, resolution, resolution)
-    x = np.linspace(-12, 12, resolution)
-    fields = rng.normal(0, 1, (len(names), 2, 6, 3))
-    values = (
-        fields[..., 0, None, None] * x
-        + fields[..., 1, None, None] * x[:, None]
-        + 6 * fields[..., 2, None, None]
-    )
-    pattern = values > 0
-    boundary = np.zeros(shape, bool)
-    boundary[..., :, :-1] |= (pattern[..., :, :-1] != pattern[..., :, 1:]).any(2)
-    boundary[..., :-1, :] |= (pattern[..., :-1, :] != pattern[..., 1:, :]).any(2)
+    both = (len(names), 2)
+    counts = np.tile([edges, edges - edges // 3], (len(names), 1))
+    x = np.linspace(-12, 12, 30)
+    ends = rng.uniform(-12, 12, (*both, edges, 4)).astype(np.float32)
+    ends[np.arange(edges) >= counts[..., None]] = np.nan
+    slopes = rng.normal(0, 1, (*both, 6, 2, 1, 1))
+    values = slopes[:, :, :, 0] * x + slopes[:, :, :, 1] * x[:, None]
     anchors = np.array([[-6.0, -4.0], [6.0, -4.0], [0.0, 8.0]])
     result = xr.Dataset(
         {
-            "boundary": (("network", "state", "y", "x"), boundary),
+            name: (("network", "state", "edge"), ends[..., column])
+            for column, name in enumerate(("x0", "y0", "x1", "y1"))
+        }
+        | {
+            "edges": (("network", "state"), counts),
+            "regions": (("network", "state"), counts // 2),
+            "window": ("network", np.full(len(names), 12.0)),
             "predicted": (("network", "state", "y", "x"), values.argmax(2)),
             "anchor_x": (("network", "anchor"), np.tile(anchors[:, 0], (len(names), 1))),
             "anchor_y": (("network", "anchor"), np.tile(anchors[:, 1], (len(names), 1))),
@@ -309,6 +313,7 @@ def slices(dataset: xr.Dataset, *, resolution: int = 40, seed: int = 0) -> xr.Da
         coords={
             "network": names,
             "state": np.array(ELLIPSE_STATES, object),
+            "edge": np.arange(edges),
             "x": x,
             "y": x,
         },

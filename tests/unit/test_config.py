@@ -47,7 +47,7 @@ factors:
 measures:
   transitions: {points: null, seed: 0}
   ellipses: {share: 0.1, count: 8, angles: 192, seed: 0}
-  slices: {networks: [{depth: 3, width: 100}], resolution: 200, margin: 0.25, seed: 0}
+  slices: {networks: [{depth: 3, width: 100}], margin: 0.25, seed: 0}
 analysis: {bootstrap: 2000, seed: 0, minimum_networks: 20, alpha: 0.05, equivalence: 0.2,
   point_networks: 30}
 execution: {cohort_tflop: 2.0, checkpoint_seconds: 60}
@@ -408,11 +408,11 @@ FAULTS = {
     ),
     "too few images for slices": (
         small(
-            datasets={"digits": {"train_size": 2}},
+            datasets={"digits": {"train_size": 20}},
             defaults={"batch_size": 1},
             measures={"ellipses": {"share": 0}, "slices": {"networks": [{"depth": 1}]}},
         ),
-        {"datasets.digits.train_size": ["at least 3"]},
+        {"datasets.digits.train_size": ["at least 21 for slices", "slices.networks to []"]},
     ),
     "more points than test images": (
         small(measures={"transitions": {"points": 1298}}),

@@ -287,25 +287,44 @@ def test_ellipses_are_of_true_labels_and_count_zero_norms(surveys):
     assert f"untrained, 0 of {total:,} angles" in drawn.caption
 
 
-def test_slices_draw_the_grid_as_measured(surveys):
+def test_slices_draw_the_segments_as_measured(surveys):
     groups = {name: synthetic.slices(dataset) for name, dataset in surveys.items()}
     drawn = slices.figure(surveys, groups)
+    panels = iter(drawn.figure.axes)
+    rows = drawn.numbers.set_index(["dataset", "state"])
     for name, group in groups.items():
-        for state in ELLIPSE_STATES:
-            grid = drawn.numbers[
-                (drawn.numbers["dataset"] == name) & (drawn.numbers["state"] == state)
-            ]
-            found = grid.pivot_table(index="y", columns="x", values="boundary")
-            expected = group["boundary"].sel(state=state).squeeze("network")
-            assert np.array_equal(found.to_numpy(), expected.to_numpy())
-            assert np.allclose(found.columns, group["x"])
-            assert np.allclose(found.index, group["y"])
-            share = f"{100 * expected.to_numpy().mean():.1f}%"
-            assert share in drawn.caption
-    image = drawn.figure.axes[0].images[0]
-    dark = np.asarray(image.get_array()).sum(axis=2) < 0.5
-    first = next(iter(groups.values()))
-    assert np.array_equal(dark, first["boundary"].to_numpy()[0, 0])
+        for state, count in zip(ELLIPSE_STATES, (60, 40), strict=True):
+            (lines,) = next(panels).collections
+            found = np.array(lines.get_segments())
+            stored = group.sel(state=state).squeeze("network").isel(edge=slice(count))
+            for end in (0, 1):
+                assert np.array_equal(found[:, end, 0], stored[f"x{end}"])
+                assert np.array_equal(found[:, end, 1], stored[f"y{end}"])
+            row = rows.loc[name, state]
+            assert (row["edges"], row["regions"]) == (count, count // 2)
+            along = np.linalg.norm(found[:, 1] - found[:, 0], axis=1)
+            assert row["boundary_length"] == pytest.approx(along.sum(), rel=1e-6)
+            assert f"{count // 2} linear regions and {count} boundary segments" in drawn.caption
+            assert not lines.get_rasterized()
+
+
+def test_many_segments_are_thin_and_too_many_regions_are_said(surveys, monkeypatch):
+    group = synthetic.slices(surveys["digits"])
+    usual = slices.figure({"digits": surveys["digits"]}, {"digits": group}).figure.axes[0]
+    many = synthetic.slices(surveys["digits"], edges=slices.RASTER_ABOVE + 1)
+    # as a network whose boundaries were left out
+    many["edges"][:, 1] = 0
+    many["regions"][:, 1] = -1
+    for name in ("x0", "y0", "x1", "y1"):
+        many[name][:, 1] = np.nan
+    drawn = slices.figure({"digits": surveys["digits"]}, {"digits": many})
+    (lines,), (thick,) = drawn.figure.axes[0].collections, usual.collections
+    assert lines.get_rasterized()
+    assert lines.get_linewidth()[0] < thick.get_linewidth()[0]
+    assert lines.get_alpha() < thick.get_alpha()
+    assert drawn.numbers.loc[1, ["regions", "edges", "boundary_length"]].isna().all()
+    assert "after training too many regions, boundaries left out" in drawn.caption
+    assert drawn.figure.axes[1].texts[-1].get_text() == "too many regions to draw"
 
 
 def test_more_slices_than_a_page_holds_are_counted(surveys):
@@ -313,7 +332,7 @@ def test_more_slices_than_a_page_holds_are_counted(surveys):
     fitted = np.flatnonzero(dataset["status"].to_numpy() == "fitted")
     chosen = np.isin(np.arange(dataset.sizes["network"]), fitted[:6])
     dataset = dataset.assign_coords(in_slices=("network", chosen))
-    drawn = slices.figure({"digits": dataset}, {"digits": synthetic.slices(dataset, resolution=8)})
+    drawn = slices.figure({"digits": dataset}, {"digits": synthetic.slices(dataset, edges=8)})
     assert drawn.numbers["network"].nunique() == slices.LIMIT == 4
     assert (
         "n = 4 networks (left out: 2 of 6 networks chosen: "

@@ -5,10 +5,10 @@ import xarray as xr
 from sklearn.datasets import load_digits
 
 from measure_helpers import polygons, spec
-from sensitivity import datasets, networks, seeds, survey, weights
+from sensitivity import assembly, datasets, networks, seeds, survey, weights
 from sensitivity.contracts import CONTRACTS
-from sensitivity.measures import jacobian_norm, paths, transitions
-from sensitivity.measures.cohort import ellipses
+from sensitivity.measures import jacobian_norm, partition, paths, transitions
+from sensitivity.measures.cohort import ellipses, slices
 from sensitivity.measures.cohort.ellipses import measure_ellipses
 from sensitivity.measures.cohort.jacobian import measure_jacobian
 from sensitivity.measures.cohort.slices import measure_slices
@@ -16,7 +16,7 @@ from sensitivity.measures.cohort.transitions import measure_transitions
 
 POINTS = {"points": 5, "seed": 0}
 ELLIPSES = {"count": 2, "angles": 24, "seed": 0}
-SLICES = {"resolution": 20, "margin": 0.25, "seed": 0}
+SLICES = {"margin": 0.25, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -160,22 +160,76 @@ def test_ellipses_store(files, images):
     np.testing.assert_array_equal(alone["arc_length"][0], both[index])
 
 
-def test_slices_store(files):
-    specs, _, arguments = files
+def test_slices_store(files, images):
+    specs, stack, arguments = files
     measure_slices(*arguments, networks=[one.id for one in specs], **SLICES)
     found = survey.read(arguments[-1], "slices").load()
-    assert sorted(members(found, specs)) == [0, 2]
-    assert float(found["x"][-1]) == 1.25 * 8
-    assert found["boundary"].any(("x", "y")).all()
+    order = members(found, specs)
+    assert sorted(order) == [0, 2]
+    assert (found["window"] == 1.25 * 8).all()
     radii = np.hypot(found["anchor_x"], found["anchor_y"])
     assert (radii <= 8 + 1e-4).all()
     assert len(set(found["anchor_label"].values[0])) == 3
-    nearest = (
-        found["predicted"]
-        .isel(network=0, state=1)
-        .sel(x=found["anchor_x"][0, 0], y=found["anchor_y"][0, 0], method="nearest")
+    # the plane once more, from the images themselves
+    spec, k = specs[order[0]], order[0]
+    subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+    chosen = paths.anchors_of(
+        "different classes", images.train_labels[subset], seeds.generator(0, "slices")
     )
-    assert 0 <= int(nearest) < 10
+    frame, _ = paths.plane(datasets.standardise(images.train_images[subset[chosen]]))
+    networks_of = {"initial": networks.initial([spec], 64, 10), "trained": stack.select([k])}
+    for state, network in networks_of.items():
+        one = found.isel(network=0).sel(state=state)
+        expected = partition.partition(network, 0, frame, (-10, 10, -10, 10))
+        assert one["regions"].item() == len(expected) > 1
+        ends = np.stack([one[name].values for name in ("x0", "y0", "x1", "y1")], 1)
+        assert ends.dtype == np.float32
+        edges = one["edges"].item()
+        assert np.isfinite(ends[:edges]).all()
+        assert np.isnan(ends[edges:]).all()
+        assert np.isnan(ends).all(1).sum() == found.sizes["edge"] - edges
+        points = torch.from_numpy(
+            frame[0] + np.stack([one["x"][[3, 9]], one["y"][[5, 7]]], 1) @ frame[1:]
+        )
+        logits = network.to(torch.float64).logits(points)[0]
+        assert one["predicted"].values[[5, 7], [3, 9]].tolist() == logits.argmax(1).tolist()
+    assert found.sizes["edge"] == found["edges"].max()
+
+
+def test_cohorts_slices_are_put_together_padded(files, tmp_path):
+    specs, _, arguments = files
+    parts = []
+    for k in (0, 2):
+        measure_slices(*arguments, networks=[specs[k].id], **SLICES)
+        parts.append(survey.read(arguments[-1], "slices").load())
+        survey.write(parts[-1], tmp_path / f"{k}.zarr", "slices")
+    assert parts[0].sizes["edge"] != parts[1].sizes["edge"]
+    rows = {specs[0].id: {}, specs[2].id: {}}
+    joined = assembly._join([tmp_path / "0.zarr", tmp_path / "2.zarr"], "slices", rows)
+    survey.validate(joined, "slices", "joined")
+    assert joined["x0"].dtype == np.float32
+    for part in parts:
+        one = joined.sel(network=part["network"])
+        edges = part.sizes["edge"]
+        for name in ("x0", "y0", "x1", "y1"):
+            np.testing.assert_array_equal(one[name][..., :edges], part[name])
+            assert np.isnan(one[name][..., edges:]).all()
+        for name in ("edges", "regions", "predicted", "anchor_label", "window"):
+            np.testing.assert_array_equal(one[name], part[name])
+
+
+def test_too_many_regions_leave_a_slice_out_with_a_word(files, monkeypatch, caplog):
+    specs, _, arguments = files
+    measure_slices(*arguments, networks=[one.id for one in specs], **SLICES)
+    most = int(survey.read(arguments[-1], "slices")["regions"].max()) - 1
+    monkeypatch.setattr(slices, "MOST_REGIONS", most)
+    measure_slices(*arguments, networks=[one.id for one in specs], **SLICES)
+    found = survey.read(arguments[-1], "slices").load()
+    left_out = found["regions"].values == -1
+    assert 1 <= left_out.sum() < left_out.size
+    assert (found["edges"].values[left_out] == 0).all()
+    assert np.isnan(found["x0"].values[left_out]).all()
+    assert caplog.text.count(f"more than {most} linear regions") == left_out.sum()
 
 
 @pytest.mark.parametrize(

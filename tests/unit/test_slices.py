@@ -5,9 +5,13 @@ from torch import nn
 
 from measure_helpers import codes, digits, fitted, untrained
 from sensitivity.measures import paths
-from sensitivity.measures.slices import slice_grid
+from sensitivity.measures.partition import partition
+from sensitivity.measures.slices import last_boundaries, predicted_classes
+from sensitivity.measures.walk import network_layers, walk
 from sensitivity.networks import from_sequential
 from sensitivity.units import UNITS
+
+WINDOW = (-10.0, 10.0, -9.0, 8.0)
 
 
 def test_plane_through_three_points():
@@ -24,20 +28,45 @@ def test_plane_through_three_points():
         paths.plane(np.array([[0.0, 0, 0], [1, 1, 1], [3, 3, 3]]))
 
 
+def last(stack, frame, places):
+    """Codes (place, last layer's units x 2)."""
+    return codes(stack, 0, torch.from_numpy(frame[0] + places @ frame[1:]))[
+        :, -2 * stack.widths[-1] :
+    ]
+
+
 @pytest.mark.parametrize("unit", UNITS)
-def test_grid_shows_the_last_layers_codes_and_classes(unit):
+def test_codes_of_the_last_layer_differ_across_a_segment_and_nowhere_else(unit):
     stack = fitted(unit)
     frame, _ = paths.plane(digits()[0][:3])
-    x, y = np.linspace(-8, 8, 30), np.linspace(-6, 6, 20)
-    found = slice_grid(stack, 0, frame, x, y)
-    assert found.boundary.shape == found.predicted.shape == (20, 30)
-    for i, j in ((0, 0), (7, 11), (18, 28), (3, 20)):
-        places = np.array([[x[j], y[i]], [x[j + 1], y[i]], [x[j], y[i + 1]]])
-        points = torch.from_numpy(frame[0] + places @ frame[1:])
-        code = codes(stack, 0, points)[:, -2 * stack.widths[-1] :]
-        assert found.boundary[i, j] == (code[1:] != code[0]).any()
-        assert found.predicted[i, j] == stack.to(torch.float64).logits(points)[0, 0].argmax()
-    assert 0 < found.boundary.mean() < 1
+    found = last_boundaries(stack, 0, frame, WINDOW, most=10**6)
+    whole = partition(stack, 0, frame, WINDOW)
+    assert found.regions == len(whole)
+    assert 0 < len(found.segments) < len(whole.edges())
+    ends = found.segments.astype(np.float64)
+    assert (np.abs(ends).max((0, 1)) <= (10, 9)).all()
+    along = ends[:, 1] - ends[:, 0]
+    length = np.linalg.norm(along, axis=1)
+    long = length > 0.01
+    normal = 1e-4 * np.stack([-along[:, 1], along[:, 0]], 1)[long] / length[long, None]
+    middle = ends.mean(1)[long]
+    differ = last(stack, frame, middle + normal) != last(stack, frame, middle - normal)
+    assert differ.any(1).all()
+    # straight across the window: as many segments are crossed as the last layer has crossings
+    rng = np.random.default_rng(0)
+    heights = rng.uniform(WINDOW[2], WINDOW[3], 40)
+    low, high = np.sort(ends[..., 1], axis=1).T
+    crossed = ((low < heights[:, None]) & (heights[:, None] < high)).sum(1)
+    across = np.stack([np.stack(np.broadcast_arrays(x, heights), 1) for x in WINDOW[:2]], 1)
+    layers = network_layers(stack, 0)
+    expected = np.zeros(len(heights), int)
+    for _, _, parts in walk(layers, frame[0] + across @ frame[1:], closed=False, record=True):
+        expected += sum(
+            np.bincount(part.path[part.layer == len(layers) - 1], minlength=len(heights))
+            for part in parts
+        )
+    np.testing.assert_array_equal(crossed, expected)
+    assert expected.sum() > 0
 
 
 def test_only_the_last_layers_boundaries_are_shown():
@@ -49,17 +78,37 @@ def test_only_the_last_layers_boundaries_are_shown():
         second.weight.fill_(1.0)
         second.bias.fill_(-1.0)
     stack = from_sequential(nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(1, 2)))
-    x = np.arange(-2.25, 3.0, 0.5)
-    found = slice_grid(stack, 0, np.array([[0.0, 0], [1, 0], [0, 1]]), x, np.arange(3.0))
-    np.testing.assert_array_equal(found.boundary, np.tile(x == 0.75, (3, 1)))
+    plane = np.array([[0.0, 0], [1, 0], [0, 1]])
+    found = last_boundaries(stack, 0, plane, (-2.0, 2.0, -1.0, 1.0), most=3)
+    assert found.regions == 3
+    np.testing.assert_array_equal(np.sort(found.segments, axis=1), [[[1, -1], [1, 1]]])
+    assert last_boundaries(stack, 0, plane, (-2.0, 2.0, -1.0, 1.0), most=2) is None
 
 
-def test_chunks_change_nothing(monkeypatch):
-    stack = untrained()
+def test_parts_and_chunks_change_nothing(monkeypatch):
+    stack = untrained(width=20)
     frame, _ = paths.plane(digits()[0][:3])
     axis = np.linspace(-8, 8, 20)
-    whole = slice_grid(stack, 0, frame, axis, axis)
+    whole = last_boundaries(stack, 0, frame, WINDOW, most=10**6)
+    classes = predicted_classes(stack, 0, frame, axis, axis)
+    monkeypatch.setattr("sensitivity.measures.partition.GROUP_CORNERS", 50)
     monkeypatch.setattr("sensitivity.measures.slices.CHUNK_POINTS", 7)
-    parts = slice_grid(stack, 0, frame, axis, axis)
-    np.testing.assert_array_equal(whole.boundary, parts.boundary)
-    np.testing.assert_array_equal(whole.predicted, parts.predicted)
+    parts = last_boundaries(stack, 0, frame, WINDOW, most=10**6)
+    assert parts.regions == whole.regions
+    assert len(parts.segments) == len(whole.segments)
+    middles = [np.sort(s.segments.mean(1) @ [1, 1j]) for s in (parts, whole)]
+    np.testing.assert_allclose(*middles, atol=1e-5)
+    np.testing.assert_array_equal(predicted_classes(stack, 0, frame, axis, axis), classes)
+
+
+def test_no_hidden_layer_and_classes():
+    linear = from_sequential(nn.Sequential(nn.Linear(64, 10)))
+    frame, _ = paths.plane(digits()[0][:3])
+    found = last_boundaries(linear, 0, frame, WINDOW, most=1)
+    assert (found.regions, len(found.segments)) == (1, 0)
+    stack, x, y = fitted(), np.linspace(-8, 8, 30), np.linspace(-6, 6, 20)
+    classes = predicted_classes(stack, 0, frame, x, y)
+    assert classes.shape == (20, 30)
+    for i, j in ((0, 0), (7, 11), (18, 28)):
+        point = torch.from_numpy(frame[0] + np.array([[x[j], y[i]]]) @ frame[1:])
+        assert classes[i, j] == stack.to(torch.float64).logits(point)[0, 0].argmax()

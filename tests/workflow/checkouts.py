@@ -19,7 +19,7 @@ TINY = {
     "measures": {
         "transitions": {"points": 10},
         "ellipses": {"share": 0.5, "count": 1, "angles": 24},
-        "slices": {"networks": [{"depth": 1}], "resolution": 12},
+        "slices": {"networks": [{"depth": 1}]},
     },
     "execution": {"cohort_tflop": 0.0003},
 }

@@ -103,7 +103,6 @@ rule slices:
     params:
         code=code("slices.py"),
         networks=lambda wildcards: sorted(WITH_SLICES[wildcards.cohort]),
-        resolution=STUDY.measures.slices.resolution,
         margin=STUDY.measures.slices.margin,
         seed=STUDY.measures.slices.seed,
     script:

@@ -12,7 +12,6 @@ if __name__ == "__main__":
             snakemake.input.dataset,
             snakemake.output[0],
             networks=snakemake.params.networks,
-            resolution=snakemake.params.resolution,
             margin=snakemake.params.margin,
             seed=snakemake.params.seed,
         )

@@ -230,21 +230,23 @@ def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:
     asks_ellipses = isinstance(ellipses["share"], float | int) and ellipses["share"] > 0
     for name in valid.listed:
         size, classes = valid.dataset(name, "train_size"), KNOWN[name].classes
-        if size is None:
+        least = 2 * classes + 1
+        if size is None or size >= least:
             continue
-        if asks_ellipses and size < 2 * classes + 1:
+        if asks_ellipses:
             yield Fault(
                 ("datasets", name, "train_size"),
                 f"found {size}",
-                f"at least {2 * classes + 1} for ellipses (2 x {classes} classes + 1: then some "
+                f"at least {least} for ellipses (2 x {classes} classes + 1: then some "
                 "class has three images)",
                 "or set measures.ellipses.share to 0",
             )
-        elif as_list(slices["networks"]) and size < 3:
+        elif as_list(slices["networks"]):
             yield Fault(
                 ("datasets", name, "train_size"),
                 f"found {size}",
-                "at least 3 for slices, which go through three training images",
+                f"at least {least} for slices, as for ellipses: they go through three training "
+                "images of different classes",
                 "or set measures.slices.networks to []",
             )
 

@@ -187,11 +187,9 @@ class Slices(Section):
         "networks, as rows of the survey; trained if the survey does not hold them; []: no slices",
         default=[],
     )
-    resolution: int = key(
-        "grid points along each side of the plane", unit="points", default=200, ge=2, le=10_000
-    )
     margin: float = key(
-        "width of the rim around the three points, as a share of their extent",
+        "what the window shows beyond the data: it reaches (1 + margin) sqrt(d), d inputs, each "
+        "way from the plane's point closest to the origin; standardised images are at sqrt(d)",
         default=0.25,
         ge=0,
         le=100,

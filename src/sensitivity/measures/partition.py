@@ -64,6 +64,16 @@ class Partition:
         pairs = np.stack([self.rings, self.rings[self._next()]], 1)
         return np.unique(np.sort(pairs, axis=1), axis=0)
 
+    def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
+        """Edges between two polygons: their corners (edge, 2), and the two polygons (edge, 2)."""
+        low, high = np.sort(np.stack([self.rings, self.rings[self._next()]]), axis=0)
+        owner = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        key = low * len(self.corners) + high
+        order = np.argsort(key, kind="stable")
+        first = np.flatnonzero(key[order][1:] == key[order][:-1])
+        here, there = order[first], order[first + 1]
+        return np.stack([low[here], high[here]], 1), np.stack([owner[here], owner[there]], 1)
+
     def _next(self) -> np.ndarray:
         following = np.arange(1, len(self.rings) + 1)
         following[self.starts[1:] - 1] = self.starts[:-1]
@@ -95,24 +105,49 @@ def partition(
         if not 0 <= layer < len(layers):
             raise ValueError(f"layer: expected 0 to {len(layers) - 1}, found {layer}")
         layers = layers[: layer + 1]
+    return _joined([part for part, _ in partition_parts(layers, frame, window)])
+
+
+def partition_parts(
+    layers: list[Layer], frame: np.ndarray, window: tuple[float, float, float, float]
+) -> Iterator[tuple[Partition, np.ndarray]]:
+    """The partition by some layers, part by part, so that it need not be in memory as a whole.
+
+    Every region is in one part. Parts border on lines of layers before the last one.
+
+    Args:
+        layers: the hidden layers whose regions are told apart.
+        frame, window: as for `partition`.
+
+    Yields:
+        The part's polygons, and the last layer's code in each: bits (polygon, word), one for each
+        unit and threshold, whether the unit is above it.
+
+    Raises:
+        ValueError: the window does not exist.
+    """
     left, right, bottom, top = window
     if not (left < right and bottom < top):
         raise ValueError(f"window: expected x and y from less to more, found {window}")
     corners = np.array([[left, bottom], [right, bottom], [right, top], [left, top]], float)
     start = Partition(corners, np.arange(4), np.array([0, 4]))
     if not layers:
-        return start
+        yield start, np.zeros((1, 0), np.uint64)
+        return
     # the plane's three vectors go through the first layer, no point of the plane does
     origin, x, y = frame.astype(np.float64) @ layers[0].weight
     z = origin + corners @ np.stack([x, y]) + layers[0].bias
     merge = MERGE * max(right - left, top - bottom)
-    return _joined(list(_deepen(layers, start, z, merge)))
+    yield from _deepen(layers, start, z, merge)
 
 
 def _deepen(
     layers: list[Layer], polygons: Partition, z: np.ndarray, merge: float
-) -> Iterator[Partition]:
-    """Cuts the polygons by the layers; z are the first one's pre-activations (corner, unit)."""
+) -> Iterator[tuple[Partition, np.ndarray]]:
+    """Cuts the polygons by the layers; z are the first one's pre-activations (corner, unit).
+
+    Yields polygons and the last layer's codes in them (`partition_parts`).
+    """
     first, rest = layers[0], layers[1:]
     taus = [tau for _, tau in first.thresholds]
     if taus:
@@ -122,11 +157,15 @@ def _deepen(
         cutter = _Cutter(polygons, lines, merge)
         for unit in range(lines.shape[1]):
             cutter.cut(unit)
-        polygons, z = cutter.result(), cutter.lines.view()[:, : first.width]
+        polygons = cutter.result()
+        if not rest:
+            yield polygons, cutter.codes(polygons)
+            return
+        z = cutter.lines.view()[:, : first.width]
         z += taus[0]
         del cutter, lines
     if not rest:
-        yield polygons
+        yield polygons, np.zeros((len(polygons), 0), np.uint64)
         return
     groups = [(polygons, z)]
     if len(polygons.corners) > GROUP_CORNERS:
@@ -168,6 +207,11 @@ class _Cutter:
         both &= np.bitwise_or.reduceat(below[polygons.rings], offsets, axis=0)
         bits = np.unpackbits(both.view(np.uint8), axis=1, count=lines.shape[1])
         return np.ascontiguousarray(bits.T).view(bool)
+
+    def codes(self, polygons: Partition) -> np.ndarray:
+        """Which lines polygons that none of them cuts any more are above: bits (polygon, word)."""
+        above = _packed(self.lines.view() > 0)
+        return np.bitwise_or.reduceat(above[polygons.rings], polygons.starts[:-1], axis=0)
 
     def cut(self, unit: int) -> None:
         """Cuts all polygons by one line."""
