@@ -78,7 +78,9 @@ def assemble(
     whole["mean_transitions"] = whole["transitions"].mean("sample")
     for name in rows[names[0]]:
         whole = whole.assign_coords({name: ("network", [rows[network][name] for network in names])})
-    whole = whole.rename({"network_cohort": "cohort"}).set_coords("cohort")
+    devices = set(map(str, whole["network_device"].values))
+    whole = whole.drop_vars("network_device").rename({"network_cohort": "cohort"})
+    whole = whole.set_coords("cohort")
     groups = {
         "training": curves.rename({str(n): str(n).removeprefix("curve_") for n in curves.data_vars})
     }
@@ -87,7 +89,6 @@ def assemble(
         joined = _join(stores, name, chosen) if stores else None
         if joined is not None and joined.sizes["network"]:
             groups[name] = joined
-    devices = {survey.read(store, "training").attrs.get("device", "unknown") for store in training}
     whole_attributes = dict(attributes) | {"device": ", ".join(sorted(devices))}
     survey.write(whole, output, "survey", groups=groups, attributes=whole_attributes)
 
@@ -116,7 +117,9 @@ def _join(
         part = survey.load(store, contract)
         part = part.isel(network=np.flatnonzero([name in rows for name in part["network"].values]))
         if cohort:
-            part["network_cohort"] = ("network", [Path(store).parent.name] * part.sizes["network"])
+            count = part.sizes["network"]
+            part["network_cohort"] = ("network", [Path(store).parent.name] * count)
+            part["network_device"] = ("network", [part.attrs.get("device", "unknown")] * count)
         if "step" in part.coords:
             # curves of different lengths share one axis of steps
             part = part.swap_dims(check="step")

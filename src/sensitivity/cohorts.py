@@ -9,13 +9,13 @@ import csv
 import hashlib
 import io
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from sensitivity.datasets.known import KNOWN
+from sensitivity.files import written_whole
 from sensitivity.spec import NetworkSpec
 
 #: network id -> (cohort, spec), in the order of planning
@@ -146,7 +146,5 @@ def write_plan(plan: Mapping[str, tuple[str, NetworkSpec]], path: str | Path) ->
     )
     if path.exists() and path.read_text() == text.getvalue():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text.getvalue())
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        temporary.write_text(text.getvalue())

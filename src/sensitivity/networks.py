@@ -150,6 +150,13 @@ class HardSigmoid(ClampUnit):
         super().__init__(*UNITS["hardsigmoid"])
 
 
+def clamps(specs: Sequence[NetworkSpec]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Shift, low and high of the units of specs of one depth, (network, hidden layer) each."""
+    bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64)
+    shift, low, high = (b[:, None].repeat(1, specs[0].depth) for b in bounds.unbind(1))
+    return shift, low, high
+
+
 def weights_dtype(precision: str) -> torch.dtype:
     """The dtype of the weights at one of `spec.PRECISIONS`."""
     return torch.float64 if precision == "float64" else torch.float32
@@ -186,9 +193,7 @@ def initial(specs: Sequence[NetworkSpec], inputs: int, classes: int) -> Stack:
             layer[k] = draws.standard_normal((fan_in, fan_out)) * (spec.gain / math.sqrt(fan_in))
         weights.append(torch.from_numpy(layer).to(dtype))
     biases = [torch.zeros(len(specs), size, dtype=dtype) for size in sizes[1:]]
-    bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64)
-    shift, low, high = (column[:, None].repeat(1, depth) for column in bounds.unbind(1))
-    return Stack(weights, biases, shift, low, high)
+    return Stack(weights, biases, *clamps(specs))
 
 
 def from_sequential(networks: nn.Sequential | Sequence[nn.Sequential]) -> Stack:

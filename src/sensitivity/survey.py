@@ -8,7 +8,6 @@ timestamp files that a workflow engine leaves inside a directory.
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ import xarray as xr
 
 from sensitivity.contracts import CONTRACTS, GROUPS
 from sensitivity.damage import damaged
+from sensitivity.files import temporary_name
 
 #: packages whose versions are kept with every store
 PACKAGES = (
@@ -163,7 +163,7 @@ def write(
     validate(dataset, contract, str(path))
     for name, group in (groups or {}).items():
         validate(group, GROUPS[name], f"{path}, group {name}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     shutil.rmtree(temporary, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     root = _encodable(describe(dataset, contract))

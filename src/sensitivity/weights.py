@@ -7,7 +7,6 @@ The file's metadata hold every network's spec and a SHA-256 of specs and tensors
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sensitivity.damage import DamagedFileError, aside, damaged
-from sensitivity.networks import Stack
+from sensitivity.files import written_whole
+from sensitivity.networks import Stack, clamps
 from sensitivity.spec import NetworkSpec
-from sensitivity.units import UNITS
 
 #: the one entry of the file's metadata: JSON with 'specs' (network id -> spec) and 'sha256'
 METADATA = "sensitivity"
@@ -40,10 +39,8 @@ def save(path: str | Path, stacks: Iterable[tuple[Sequence[NetworkSpec], Stack]]
     # one entry, since the order of several differs from write to write
     described = {"specs": specs, "sha256": _digest(specs, tensors)}
     metadata = {METADATA: json.dumps(described, sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary, metadata)
 
 
 def load(path: str | Path) -> list[tuple[list[NetworkSpec], Stack]]:
@@ -85,8 +82,6 @@ def load(path: str | Path) -> list[tuple[list[NetworkSpec], Stack]]:
 
 def _stack(specs: Sequence[NetworkSpec], tensors: dict[str, torch.Tensor]) -> Stack:
     depth = specs[0].depth
-    bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64)
-    shift, low, high = (column[:, None].repeat(1, depth) for column in bounds.unbind(1))
     layers = range(0, 2 * depth + 1, 2)
     return Stack(
         [
@@ -94,9 +89,7 @@ def _stack(specs: Sequence[NetworkSpec], tensors: dict[str, torch.Tensor]) -> St
             for l in layers
         ],
         [torch.stack([tensors[f"{s.id}.{l}.bias"] for s in specs]) for l in layers],
-        shift,
-        low,
-        high,
+        *clamps(specs),
     )
 
 

@@ -19,6 +19,7 @@ NO_RESULTS = (
     "sensitivity/contracts.py",
     "sensitivity/survey.py",
     "sensitivity/damage.py",
+    "sensitivity/files.py",
     "sensitivity/progress.py",
     "sensitivity/training/checkpoints.py",
     "sensitivity/training/devices.py",

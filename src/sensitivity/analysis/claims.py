@@ -1,6 +1,5 @@
 """The table of claims: every row's number, its Holm-adjusted p and its verdict."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sensitivity.analysis.factors import factor_rows
 from sensitivity.analysis.paths import path_rows
 from sensitivity.analysis.points import point_rows
 from sensitivity.analysis.verdicts import Row, Settings, holm, judge
+from sensitivity.files import written_whole
 
 __all__ = ["COLUMNS", "Settings", "claims", "write_claims"]
 
@@ -117,7 +117,5 @@ def write_claims(survey_paths: Mapping[str, Path], output: Path, settings: Setti
         )
     table = claims(surveys, ellipses, settings)
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    temporary.replace(output)
+    with written_whole(output) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

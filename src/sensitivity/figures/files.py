@@ -1,6 +1,5 @@
 """Reads surveys, draws a figure, writes it as PDF, PNG, CSV and caption."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sensitivity.analysis.verdicts import Settings
 from sensitivity.contracts import GROUPS
 from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
 from sensitivity.figures.style import Drawn, styled
+from sensitivity.files import written_whole
 
 #: what a figure leaves on disk, beside one another
 SUFFIXES = (".pdf", ".png", ".csv", ".txt")
@@ -80,7 +80,6 @@ def draw(name: str, surveys: Mapping[str, Path], stem: Path, settings: Settings)
 @styled
 def save(drawn: Drawn, stem: Path) -> list[Path]:
     """Writes a figure whole, each file to a temporary name and then renamed."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     # Laid out once, so that all files show the same, and in half the time
     drawn.figure.draw_without_rendering()
     drawn.figure.set_layout_engine("none")
@@ -97,9 +96,8 @@ def save(drawn: Drawn, stem: Path) -> list[Path]:
     written = []
     for suffix in SUFFIXES:
         path = stem.with_name(stem.name + suffix)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        writers[suffix](temporary)
-        temporary.replace(path)
+        with written_whole(path) as temporary:
+            writers[suffix](temporary)
         written.append(path)
     return written
 

@@ -12,6 +12,7 @@ import markupsafe
 import pandas as pd
 
 from sensitivity import survey as contracts
+from sensitivity.files import written_whole
 from sensitivity.report import content
 from sensitivity.report.claims import VERDICTS
 from sensitivity.report.timings import read_timings
@@ -79,10 +80,8 @@ def build(
         ],
         timings=content.timing_rows(read_timings(map(Path, timings))),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(output)
+    with written_whole(output) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def render(**parts: Any) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sensitivity import damage
+from sensitivity.files import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +27,8 @@ def write(path: str | Path, header: dict[str, Any], tensors: dict[str, torch.Ten
     path = Path(path)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     text = json.dumps(header)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, temporary, {"header": text, "sha256": _digest(text, tensors)})
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary, {"header": text, "sha256": _digest(text, tensors)})
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:

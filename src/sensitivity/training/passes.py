@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from sensitivity.networks import Stack
+from sensitivity.networks import Stack, clamps
 from sensitivity.spec import NetworkSpec
 from sensitivity.units import UNITS, Clamp
 
@@ -77,10 +77,8 @@ class Layout:
 
     def unpack(self, rows: torch.Tensor, specs: Sequence[NetworkSpec]) -> Stack:
         """The stack of networks `specs` whose parameters are rows (network, parameter)."""
-        bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64)
-        shift, low, high = (column[:, None].repeat(1, self.depth) for column in bounds.unbind(1))
         biases = [bias[:, 0] for bias in self.biases(rows)]
-        return Stack(self.weights(rows), biases, shift, low, high)
+        return Stack(self.weights(rows), biases, *clamps(specs))
 
 
 def _aligned(position: int) -> int:
