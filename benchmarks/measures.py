@@ -1,6 +1,7 @@
 """Speed of the exact measures against sampling and automatic differentiation, as ratios in one run.
 
-    python benchmarks/measures.py [transitions] [ellipses] [jacobians] [slices] [--quick]
+    python benchmarks/measures.py [--quick] [transitions] [ellipses] [jacobians] [convolutional]
+        [slices]
 
 Both sides run in this process, on one thread, on the same float64 (Jacobians: float32) networks;
 times are processor seconds, the least of a few repetitions. Networks have random weights of gain
@@ -13,6 +14,7 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from torch import nn
 from sensitivity.measures import jacobian_norm, paths, transitions
 from sensitivity.measures.ellipses import ellipse_transitions
 from sensitivity.measures.partition import partition
+from sensitivity.measures.sequential.stages import Stage, read
 from sensitivity.networks import Stack, from_sequential, initial
 from sensitivity.spec import NetworkSpec
 
@@ -198,6 +201,16 @@ def bench_transitions(quick: bool) -> None:
         f"{counts.numel() / together:.0f} a second, {single * share:.1f}x one call a path, "
         f"{loop * share:.1f}x a bare loop without checks or degenerate cases"
     )
+    shapes = list(itertools.product((16, 32, 64, 128), (1, 2, 3)))
+    took = sum(
+        seconds(lambda: transitions(network(64, width, depth), vertices), 2)[0]  # noqa: B023
+        for width, depth in shapes
+    )
+    print(
+        f"polygons, networks of the default study's shapes: {took / len(shapes):.3f} s a network "
+        f"of {len(vertices)} points",
+        flush=True,
+    )
 
 
 def bench_ellipses(quick: bool) -> None:
@@ -240,38 +253,132 @@ def one_projection(model: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
     return torch.autograd.grad((f * v).sum(), x)[0].norm(dim=1)
 
 
+def least_seconds(functions: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
+    """Least processor time of each function; they take turns, so that all meet the same load."""
+    least = dict.fromkeys(functions, math.inf)
+    for _ in range(repetitions):
+        for name, function in functions.items():
+            least[name] = min(least[name], seconds(function, 1)[0])
+    return least
+
+
 def bench_jacobians(quick: bool) -> None:
     """Softmax Jacobian norms, depth 3, float32, against automatic differentiation."""
     ratios = []
-    for width in (50, 200) if quick else (50, 200, 1000):
-        for inputs in (784, 3072):
-            for classes in (10, 100):
-                count = (512 if classes == 10 else 128) * (1 if width < 1000 else 2)
-                torch.manual_seed(0)
-                sizes = [inputs, width, width, width, classes]
-                layers: list[nn.Module] = []
-                for a, b in itertools.pairwise(sizes):
-                    layers += [nn.Linear(a, b), nn.ReLU()]
-                    nn.init.normal_(layers[-2].weight, 0, math.sqrt(2 / a))
-                model, x = nn.Sequential(*layers[:-1]), torch.randn(count, inputs)
-                stack = from_sequential(model)
-                ours, found = seconds(lambda: jacobian_norm(stack, x)[0])  # noqa: B023
-                chunks = (256, 64, 16) if classes == 10 else (32, 8)
-                peers = [seconds(lambda: autograd_norms(model, x, c), 2)[0] for c in chunks]  # noqa: B023
-                rows = seconds(lambda: row_by_row(model, x), 2)[0]  # noqa: B023
-                projected = seconds(lambda: one_projection(model, x), 2)[0]  # noqa: B023
-                exact = jacobian_norm(stack.to(torch.float64), x)[0]
-                error = float(((found - exact).abs() / exact).quantile(0.99))
-                ratios.append(min(peers) / ours)
-                print(
-                    f"jacobians {inputs}-{width}x3-{classes}, {count} points, "
-                    f"{1e6 * ours / count:.0f} us a point: {ratios[-1]:.2f}x vmap(jacrev), "
-                    f"{rows / ours:.2f}x row by row, "
-                    f"{projected / ours:.2f}x one projection; error {error:.0e}",
-                    flush=True,
-                )
+    for width, inputs, classes in itertools.product(
+        (50, 200) if quick else (50, 200, 1000), (784, 3072), (10, 100)
+    ):
+        count = 2048 if classes == 10 else 512
+        torch.manual_seed(0)
+        sizes = [inputs, width, width, width, classes]
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise(sizes):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+            nn.init.normal_(layers[-2].weight, 0, math.sqrt(2 / a))
+        model, x = nn.Sequential(*layers[:-1]), torch.randn(count, inputs)
+        stack = from_sequential(model)
+        chunks = (256, 64, 16) if classes == 10 else (32, 8)
+        functions = {
+            "ours": partial(jacobian_norm, stack, x),
+            "row by row": partial(row_by_row, model, x),
+            "one projection": partial(one_projection, model, x),
+        } | {f"chunk {chunk}": partial(autograd_norms, model, x, chunk) for chunk in chunks}
+        times = least_seconds(functions, 2 if quick or width == 1000 else 4)
+        peer = min(times[f"chunk {chunk}"] for chunk in chunks)
+        exact = jacobian_norm(stack.to(torch.float64), x)[0]
+        error = float(((jacobian_norm(stack, x)[0] - exact).abs() / exact).quantile(0.99))
+        ratios.append(peer / times["ours"])
+        print(
+            f"jacobians {inputs}-{width}x3-{classes}, {count} points, "
+            f"{1e6 * times['ours'] / count:.0f} us a point: {ratios[-1]:.2f}x vmap(jacrev), "
+            f"{times['row by row'] / times['ours']:.2f}x row by row, "
+            f"{times['one projection'] / times['ours']:.2f}x one projection; error {error:.0e}",
+            flush=True,
+        )
     mean = np.exp(np.mean(np.log(ratios)))
     print(f"jacobians: {mean:.2f}x vmap(jacrev) in the geometric mean, least {min(ratios):.2f}x")
+
+
+def convolutional(channels: tuple[int, int]) -> nn.Sequential:
+    """A float64 network of two convolutions on images of 28 x 28, gain sqrt(2)."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, channels[0], 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(*channels, 3, padding=1),
+        nn.ReLU(),
+        nn.AvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(channels[1] * 49, 10),
+    ).double()
+    for layer in model:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.weight[0].numel()))
+            nn.init.normal_(layer.bias, 0, 0.1)
+    return model
+
+
+@torch.no_grad()
+def sampled_images(stages: list[Stage], vertices: torch.Tensor, k: int, chunk: int) -> int:
+    """Transitions of a ReLU network at k samples of a closed polygon of images.
+
+    The first convolution is interpolated along the edges. The others are evaluated by the library's
+    own float64 convolution, which is faster than torch's.
+    """
+    first_layer, total, first, previous = stages[0].evaluate(vertices), 0, None, None
+    after = first_layer.roll(-1, 0)
+    for place in torch.arange(k, dtype=torch.float64).mul(len(vertices) / k).split(chunk):
+        edge = place.long()
+        z = torch.lerp(first_layer[edge], after[edge], (place - edge)[:, None, None, None])
+        codes = [(z > 0).flatten(1)]
+        for stage in stages[1:-1]:
+            z = stage.evaluate(z.clamp_(min=0))
+            codes.append((z > 0).flatten(1))
+        code = torch.cat(codes, 1)
+        total += int(np.count_nonzero((code[1:] != code[:-1]).numpy()))
+        total += 0 if previous is None else int((code[0] != previous).sum())
+        first, previous = (code[0] if first is None else first), code[-1]
+    return total + int((first != previous).sum())
+
+
+def bench_convolutional(quick: bool) -> None:
+    """Two convolutions: transitions against sampling, Jacobians against vmap(jacrev)."""
+    shape = (1, 28, 28)
+    vertices = torch.from_numpy(paths.translations(images(3, 28))).reshape(3, 28, *shape)
+    for channels in ((4, 8), (8, 16))[: 1 if quick else None]:
+        model = convolutional(channels)
+        stages, k = read(model, shape), 2**12 if quick else 2**15
+        functions = {"ours": partial(transitions, model, vertices)} | {
+            f"chunk {chunk}": partial(sampled_images, stages, vertices[0], k, chunk)
+            for chunk in (16, 32, 64, 128)
+        }
+        times = least_seconds(functions, 3)
+        ours = times.pop("ours") / len(vertices)
+        peer = min(times.values()) * 2**20 / k
+        counts = transitions(model, vertices).tolist()
+        print(
+            f"convolutional {channels}: {counts[0]} transitions "
+            f"({sampled_images(stages, vertices[0], k, 64)} at 2^{k.bit_length() - 1} samples), "
+            f"exact in {ours:.3f} s, {peer / ours:.0f}x 2^20 samples, one curve alone",
+            flush=True,
+        )
+        model, x = model.float(), torch.from_numpy(images(128, 28)).float()
+
+        def alone(point: torch.Tensor, model: nn.Sequential = model) -> torch.Tensor:
+            return model(point[None])[0]
+
+        functions = {"ours": partial(jacobian_norm, model, x)} | {
+            f"chunk {chunk}": partial(autograd_norms, alone, x, chunk) for chunk in (128, 32, 8)
+        }
+        times = least_seconds(functions, 4)
+        ours, peer = times.pop("ours") / len(x), min(times.values()) / len(x)
+        norms, exact = jacobian_norm(model, x), jacobian_norm(model.double(), x)
+        print(
+            f"convolutional {channels}: Jacobian norms in {1e6 * ours:.0f} us a point, "
+            f"{peer / ours:.2f}x vmap(jacrev); "
+            f"error {float(((norms - exact).abs() / exact).quantile(0.99)):.0e}",
+            flush=True,
+        )
 
 
 def bench_slices(quick: bool) -> None:
@@ -321,6 +428,7 @@ def main() -> None:
         "transitions": bench_transitions,
         "ellipses": bench_ellipses,
         "jacobians": bench_jacobians,
+        "convolutional": bench_convolutional,
         "slices": bench_slices,
     }
     parser = argparse.ArgumentParser(

@@ -26,6 +26,7 @@ def assemble(
     training: Sequence[str | Path],
     jacobian: Sequence[str | Path],
     transitions: Sequence[str | Path],
+    complexity: Sequence[str | Path],
     ellipses: Sequence[str | Path],
     slices: Sequence[str | Path],
     output: str | Path,
@@ -39,7 +40,7 @@ def assemble(
         design: the design table (CSV).
         dataset: the data set; other rows of the design are skipped.
         training: the cohorts' training stores `<cohort>/training.zarr`.
-        jacobian, transitions: the cohorts' measures.
+        jacobian, transitions, complexity: the cohorts' measures.
         ellipses, slices: measures of the chosen networks, for cohorts that hold any.
         output: the survey store.
         attributes: provenance of the run.
@@ -52,6 +53,7 @@ def assemble(
         "training": _join(training, "training", rows, cohort=True),
         "jacobian": _join(jacobian, "jacobian", rows),
         "transitions": _join(transitions, "transitions", rows),
+        "complexity": _join(complexity, "complexity", rows),
     }
     names = list(rows)
     missing = sorted(set(names) - set(parts["training"]["network"].values.tolist()))
@@ -68,6 +70,7 @@ def assemble(
             outcomes,
             _on(names, parts["jacobian"]),
             _on(names, parts["transitions"].drop_vars("label"), sample=parts["jacobian"]["sample"]),
+            _on(names, parts["complexity"]),
         ],
         join="exact",
         compat="override",

@@ -92,6 +92,9 @@ _POINTS = {
     ),
     "logit_jacobian_norm": Variable(("network", "sample"), "float", "||A||_F of the logits"),
     "jacobian_zero": Variable(("network",), "int", "test points at which J = 0 exactly"),
+    "train_sensitivity": Variable(
+        ("network",), "float", "mean of ||J||_F over the chosen training points, unaugmented"
+    ),
     "loss": Variable(("network", "sample"), "float", "cross-entropy at the point", "nat"),
     "margin": Variable(("network", "sample"), "float", "true logit minus the best other"),
     "confidence": Variable(("network", "sample"), "float", "largest class probability"),
@@ -106,6 +109,20 @@ _TRANSITIONS = {
         "float",
         "exact transitions on the translation polygon; NaN: not measured",
     )
+}
+_COMPLEXITY = {
+    name: Variable(("network",), "float", long_name)
+    for name, long_name in {
+        "frobenius_product_log10": "log10 of the product over layers of ||W||_F",
+        "spectral_product_log10": "log10 of the product over layers of the largest singular values",
+        "distance": "Frobenius distance of weights and biases from initialisation",
+        "spectral_distance": "root of summed squared spectral distances of the layers' weights",
+        "path_norm_log10": "log10 of the path norm: root of the sum of squared paths",
+        "fisher_rao_log10": "log10 of the Fisher-Rao norm, training points and labels",
+        "inverse_margin": "1 / m^2, m the 10th percentile of the training margins; NaN: m <= 0",
+        "sharpness": "1 / sigma^2, sigma the weight noise that costs the allowed accuracy",
+        "sharpness_magnitude": "the same, noise in proportion to each weight",
+    }.items()
 }
 _CURVES = {
     "loss": Variable(("network", "check"), "float", "cross-entropy, whole training set", "nat"),
@@ -131,6 +148,7 @@ CONTRACTS = {
     ),
     "jacobian": Contract(_NETWORK | _SAMPLE, _POINTS),
     "transitions": Contract(_NETWORK | _SAMPLE, _TRANSITIONS),
+    "complexity": Contract(_NETWORK, _COMPLEXITY),
     "ellipses": Contract(
         _NETWORK
         | {
@@ -198,6 +216,7 @@ CONTRACTS = {
         _OUTCOMES
         | _POINTS
         | _TRANSITIONS
+        | _COMPLEXITY
         | {
             "gap": Variable(("network",), "float", "generalization gap: train - test accuracy"),
             "sensitivity": Variable(("network",), "float", "mean of ||J||_F over all test points"),

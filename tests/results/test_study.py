@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 import yaml
 
+from sensitivity.analysis.leaderboard import MEASURES
 from sensitivity.config import load
+from sensitivity.contracts import CONTRACTS
 from sensitivity.design import design
 from sensitivity.spec import FACTOR_SIDES
 
@@ -72,6 +74,12 @@ def test_nothing_is_missing_where_it_was_measured(surveys, study):
         others = survey.isel(network=np.flatnonzero(survey["status"] != "fitted"))
         assert np.isnan(others["jacobian_norm"]).all()
         assert np.isnan(others["transitions"]).all()
+        for variable in CONTRACTS["complexity"].variables:
+            assert np.isnan(others[variable]).all(), variable
+            # the margin may lack a value where a tenth of the training set may be wrong, and the
+            # sharpness where the noise can be searched for in vain: seldom
+            share = 0.95 if variable.startswith("sharpness") else 1.0
+            assert np.isfinite(fitted[variable]).mean() >= share, variable
 
 
 def test_norms_and_counts_are_possible(surveys):
@@ -92,6 +100,51 @@ def test_norms_and_counts_are_possible(surveys):
         assert (counts == np.round(counts)).all()
         # on a closed path every code comes back, so every unit changes an even number of times
         assert (counts % 2 == 0).all()
+
+
+def test_complexity_measures_are_possible(surveys):
+    for survey in surveys.values():
+        fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
+        # ||W||_2 <= ||W||_F, layer by layer
+        assert (fitted["spectral_product_log10"] <= fitted["frobenius_product_log10"]).all()
+        assert (fitted["spectral_distance"] <= fitted["distance"]).all()
+        assert (fitted["distance"] > 0).all()
+        for name in ("inverse_margin", "sharpness", "sharpness_magnitude"):
+            assert (fitted[name].dropna("network") > 0).all(), name
+        # the Lipschitz bound: no unit has a slope above 1, so no point's Jacobian is above it
+        largest = np.log10(fitted["logit_jacobian_norm"].max("sample"))
+        classes = len(np.unique(survey["label"]))
+        bound = fitted["spectral_product_log10"] + np.log10(classes) / 2
+        assert (largest <= bound + 1e-6).all()
+        assert (fitted["fit_step"] <= fitted["steps_done"]).all()
+
+
+def test_the_leaderboard_agrees_with_the_claims(results, claims, surveys):
+    with (results / "leaderboard.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(MEASURES) * len(surveys)
+    board = {(row["dataset"], row["measure"]): row for row in rows}
+    same = {
+        ("gap and log10 sensitivity", "sensitivity"),
+        ("gap and number of parameters", "parameters"),
+        ("gap and training loss", "train_loss"),
+    }
+    for dataset in surveys:
+        for quantity, measure in same:
+            for suffix, column in (("", "raw"), (" within hyper-parameters", "within")):
+                (claim,) = [
+                    row
+                    for row in claims
+                    if row["dataset"] == dataset
+                    and row["claim"] in ("C0", "C2")
+                    and row["quantity"] == quantity + suffix
+                ]
+                assert board[dataset, measure][column] == claim["estimate"]
+    for row in rows:
+        for name in ("within", "raw", "kendall"):
+            if row[name]:
+                assert -1 <= float(row[f"{name}_low"]) <= float(row[name])
+                assert float(row[name]) <= float(row[f"{name}_high"]) <= 1
 
 
 def test_losses_agree_with_the_points(surveys):
@@ -176,7 +229,8 @@ def test_every_claim_has_a_verdict(claims):
 
 
 def test_figures_and_report_are_there_and_offline(results):
-    for stem in ("sensitivity", "parameters", "factors", "points", "ellipses", "slices"):
+    figures = ("sensitivity", "parameters", "factors", "points", "ellipses", "slices")
+    for stem in (*figures, "leaderboard"):
         for suffix in (".pdf", ".png", ".csv", ".txt"):
             assert (results / "figures" / f"{stem}{suffix}").stat().st_size > 0
     text = (results / "report.html").read_text()

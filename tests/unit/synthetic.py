@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from sensitivity import survey as contracts
-from sensitivity.contracts import ELLIPSE_KINDS, ELLIPSE_STATES
+from sensitivity.contracts import CONTRACTS, ELLIPSE_KINDS, ELLIPSE_STATES
 from sensitivity.seeds import generator
 from sensitivity.spec import FACTOR_SIDES
 
@@ -174,10 +174,13 @@ def survey(
         "test_accuracy": np.where(status == "diverged", np.nan, test_accuracy),
         "train_seconds": np.full(total, 0.1),
         "jacobian_zero": np.where(fitted, (norm == 0).sum(1), 0),
+        "train_sensitivity": np.where(fitted, 0.5 * norm.mean(1), np.nan),
         "gap": train_accuracy - test_accuracy,
         "sensitivity": np.where(fitted, norm.mean(1), np.nan),
         "mean_transitions": np.where(fitted, np.nanmean(transitions, axis=1), np.nan),
     }
+    complexity = _complexity(log10_sensitivity, size, generator(seed, "synthetic complexity"))
+    outcomes |= {name: np.where(fitted, values, np.nan) for name, values in complexity.items()}
     for values in points.values():
         values[~fitted] = np.nan
     ids = np.array([f"{seed:02d}{row:010d}" for row in range(total)], object)
@@ -336,6 +339,22 @@ def _set_side(table: dict[str, np.ndarray], factor: str, side: str, row: int) ->
         table["learning_rate"][row] = 1.0 if full else 0.03
         table["batch_size"][row] = 500 if full else 64
         table["steps"][row] = 100 if full else 1000
+
+
+def _complexity(
+    log10_sensitivity: np.ndarray, size: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Complexity measures: the sharpness goes with the sensitivity, norms with the size.
+
+    The rest is noise.
+    """
+    names = CONTRACTS["complexity"].variables
+    found = {name: rng.normal(0, 1, len(size)) for name in names}
+    found["sharpness_magnitude"] = 10 ** (log10_sensitivity + rng.normal(0, 0.2, len(size)))
+    found["frobenius_product_log10"] += size
+    for name in ("distance", "spectral_distance", "inverse_margin", "sharpness"):
+        found[name] = 10 ** found[name]
+    return found
 
 
 def _parameters(depth: np.ndarray, width: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ def stores(tmp_path, members):
     """Two cohorts: one with three networks, one with the others and one that left the design."""
     rng = np.random.default_rng(0)
     names = list(members)
-    found = {"training": [], "jacobian": [], "transitions": []}
+    found = {"training": [], "jacobian": [], "transitions": [], "complexity": []}
     for cohort, networks, steps in [
         ("digits-a", names[:3], [1, 10]),
         ("digits-b", [*names[3:], "gone"], [1, 5, 10]),
@@ -71,6 +71,7 @@ def stores(tmp_path, members):
             ("training", training),
             ("jacobian", jacobian),
             ("transitions", transitions),
+            ("complexity", made("complexity", networks[1:], rng)),
         ]:
             path = folder / f"{name}.zarr"
             survey.write(dataset, path, name)
@@ -113,12 +114,19 @@ def test_every_network_of_the_design_is_there_with_what_was_measured(stores, mem
         whole["sensitivity"].sel(network=first["network"].values),
         first["jacobian_norm"].mean("sample"),
     )
+    complexity = survey.read(found["complexity"][1], "complexity").load()
+    names = [name for name in complexity["network"].values if name in members]
+    for name in CONTRACTS["complexity"].variables:
+        np.testing.assert_array_equal(
+            whole[name].sel(network=names), complexity[name].sel(network=names)
+        )
     # a network that is not fitted was not measured
     lost = whole.isel(network=0)
     assert lost["status"] == "not fitted"
     assert np.isnan(lost["jacobian_norm"]).all()
     assert np.isnan(lost["sensitivity"])
     assert lost["jacobian_zero"] == -1
+    assert np.isnan(lost["path_norm_log10"])
     # transitions at the chosen points alone
     measured = np.isfinite(whole["transitions"].isel(network=1))
     np.testing.assert_array_equal(np.flatnonzero(measured), [1, 4])
@@ -161,7 +169,7 @@ def test_a_network_that_no_cohort_trained_is_told(stores, members):
 
 def test_nothing_fitted_is_a_survey_too(stores):
     folder, found = stores
-    for name in ("jacobian", "transitions"):
+    for name in ("jacobian", "transitions", "complexity"):
         for path in found[name]:
             survey.write(survey.read(path, name).load().isel(network=[]), path, name)
     output = folder / "digits.zarr"
@@ -176,4 +184,5 @@ def test_nothing_fitted_is_a_survey_too(stores):
     )
     whole = read(output)
     assert np.isnan(whole["sensitivity"]).all()
+    assert np.isnan(whole["sharpness"]).all()
     assert whole.sizes["sample"] == SAMPLES

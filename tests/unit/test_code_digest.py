@@ -103,11 +103,16 @@ def test_stages_do_not_hang_on_each_other():
     assert none_of(training, "analysis", "measures", "config", "figures", "report")
     assert "sensitivity/analysis/claims.py" in claims
     assert none_of(claims, "training", "measures", "networks", "figures", "report")
+    board = modules("leaderboard.py")
+    assert "sensitivity/analysis/leaderboard.py" in board
+    assert none_of(board, "training", "measures", "networks", "figures", "report")
+    assert "sensitivity/analysis/leaderboard.py" not in claims
     for measure, others in {
         "jacobian": ("ellipses", "slices", "walk"),
         "transitions": ("ellipses", "slices", "jacobian"),
         "ellipses": ("slices",),
         "slices": ("ellipses", "jacobian"),
+        "complexity": ("ellipses", "slices", "jacobian", "transitions", "walk"),
     }.items():
         found = modules(f"{measure}.py")
         assert f"sensitivity/measures/cohort/{measure}.py" in found

@@ -46,6 +46,7 @@ factors:
   batch: {axes: {width: [64], learning_rate: [0.1]}}
 measures:
   transitions: {points: null, seed: 0}
+  complexity: {points: 200, draws: 10, drop: 0.1, seed: 0}
   ellipses: {share: 0.1, count: 8, angles: 192, seed: 0}
   slices: {networks: [{depth: 3, width: 100}], margin: 0.25, seed: 0}
 analysis: {bootstrap: 2000, seed: 0, minimum_networks: 20, alpha: 0.05, equivalence: 0.2,

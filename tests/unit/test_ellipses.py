@@ -66,7 +66,7 @@ def test_translations_wrap_around():
 def test_parity_of_each_unit_and_interval(unit, trained):
     stack = fitted(unit) if trained else untrained(units=[unit], gain=2.0)
     made = ellipses(1)
-    found = ellipse_crossings(stack, 0, made)
+    found = ellipse_crossings(stack, made)
     place = (np.arange(2**15) + 0.5) * (2 * np.pi / 2**15)
     for path in range(len(made)):
         points = torch.from_numpy(paths.ellipse_points(made[path : path + 1], place)[0])
@@ -81,7 +81,7 @@ def test_first_layer_in_closed_form():
     made = ellipses(1)
     c, a, b = (made[:, i] @ stack.weights[0][0].numpy() for i in range(3))
     reached = np.abs(c + stack.biases[0][0].numpy()) < np.hypot(a, b)
-    found = ellipse_crossings(stack, 0, made)
+    found = ellipse_crossings(stack, made)
     assert np.bincount(found.path).tolist() == (2 * reached.sum(1)).tolist()
     z = (c + stack.biases[0][0].numpy())[found.path, found.unit]
     z += a[found.path, found.unit] * np.cos(found.position)
@@ -95,7 +95,7 @@ def test_counts_between_angles_add_up_and_do_not_depend_on_the_company():
     counts = ellipse_transitions(stack, made, 48)
     assert counts.shape == (4, 12, 48)
     for k in range(4):
-        found = ellipse_crossings(stack, k, made[3:5])
+        found = ellipse_crossings(stack, made[3:5], network=k)
         totals = np.bincount(found.path, minlength=2)
         np.testing.assert_array_equal(counts[k, 3:5].sum(1), totals)
     coarse = ellipse_transitions(stack, made, 24)
@@ -129,10 +129,10 @@ def test_touching_circle_counts_nothing():
         layer.weight.copy_(torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]))
         layer.bias.copy_(torch.tensor([-np.sqrt(2.0), -1.0, -0.3]))
     stack = from_sequential(nn.Sequential(layer, nn.ReLU(), nn.Linear(3, 2).double()))
-    found = ellipse_crossings(stack, 0, circle)
+    found = ellipse_crossings(stack, circle)
     assert found.unit.tolist() == [2, 2]
 
 
 def test_errors_say_what_is_wrong():
     with pytest.raises(ValueError, match=r"expected shape \(ellipse, 3, 64\), found \(3, 64\)"):
-        ellipse_crossings(untrained(), 0, np.zeros((3, 64)))
+        ellipse_crossings(untrained(), np.zeros((3, 64)))

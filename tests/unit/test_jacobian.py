@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from measure_helpers import digits, fitted, untrained
-from sensitivity.measures import jacobian, jacobian_norm
+from sensitivity.measures import alive, backward, jacobian, jacobian_norm, jacobian_rows
 from sensitivity.networks import from_sequential
 from sensitivity.units import UNITS
 
@@ -14,21 +14,26 @@ def points(count=40, start=300):
     return torch.from_numpy(digits()[0][start : start + count]).double()
 
 
-def autograd_norms(stack, network, x, output):
-    """vmap(jacrev) in float64: norms (point), and the largest probability (point)."""
+def autograd_rows(stack, network, x, output):
+    """vmap(jacrev) in float64: the Jacobian (point, class, d)."""
     model = stack.to(torch.float64).sequential(network)
 
     def function(point):
         z = model(point)
         return torch.softmax(z, -1) if output == "softmax" else z
 
-    rows = torch.func.vmap(torch.func.jacrev(function))(x)
-    confidence = torch.softmax(model(x), -1).amax(1)
-    return rows.flatten(1).norm(dim=1).detach(), confidence.detach()
+    return torch.func.vmap(torch.func.jacrev(function))(x).detach()
+
+
+def autograd_norms(stack, network, x, output):
+    """Norms (point) by autograd, and the largest probability (point)."""
+    rows = autograd_rows(stack, network, x, output)
+    confidence = torch.softmax(stack.to(torch.float64).logits(x)[network], -1).amax(1)
+    return rows.flatten(1).norm(dim=1), confidence
 
 
 def in_many_digits(stack, network, point, output):
-    """Norm and log10 of it by the textbook formula (diag f - f f^T) A, in 500 digits.
+    """Rows, norm and log10 of it by the textbook formula (diag f - f f^T) A, in 500 digits.
 
     The digits must outnumber those by which 1 - max f falls short of 1.
     """
@@ -50,7 +55,7 @@ def in_many_digits(stack, network, point, output):
             f = f / f.sum()
             A = f[:, None] * (A - f @ A)
         norm = mpmath.sqrt((A * A).sum())
-        return float(norm), float(mpmath.log10(norm))
+        return A.astype(np.float64), float(norm), float(mpmath.log10(norm))
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -67,17 +72,39 @@ def test_equals_autograd_in_float64(unit, trained, output):
 
 
 @pytest.mark.parametrize("width", [10, 100])
-def test_both_routes_through_the_first_layer(width):
+@pytest.mark.parametrize("single", [False, True])
+def test_routes_through_the_layers(width, single, monkeypatch):
     # 100 units: the plain product with W_1 (64, 100); 10 units: its triangular factor
-    stack = untrained(width=width, depth=2, units=["relu", "hardtanh"])
+    monkeypatch.setattr(backward, "alive_pays", lambda *_: single)
+    monkeypatch.setattr(backward, "TRIANGLE_COLUMNS", 4)
+    stack = untrained(width=width, depth=3, units=["relu", "hardtanh"])
     x = points(400)
-    blocks = jacobian._Network(stack, 0, 4000).blocks
+    blocks = backward.StackBackward(stack, 0, 4000)._norm_blocks
     assert sum(block.shape[1] for _, block in blocks) == min(width, 64)
+    assert len(blocks) == (2 if width == 10 else 1)
     for k in range(2):
         for output in ("logits", "softmax"):
             expected, _ = autograd_norms(stack, k, x[:50], output)
             found = jacobian_norm(stack, x, output)[k, :50]
             torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+def test_the_route_taken_is_the_cheaper_one_by_count():
+    def pays(width, classes):
+        x = torch.zeros(5, 20, dtype=torch.float64)
+        stack = from_sequential(
+            nn.Sequential(
+                *(nn.Linear(20, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()),
+                nn.Linear(width, classes),
+            )
+        )
+        network = backward.StackBackward(stack, 0, 5 * classes)
+        _, derivatives = network.forward(x + torch.linspace(-1, 1, 20))
+        return alive.alive_pays(classes - 1, network._hidden, network._norm_blocks, derivatives)
+
+    assert pays(width=400, classes=100)
+    assert not pays(width=400, classes=10), "copying half of the weights costs more than it saves"
+    assert not pays(width=10, classes=100), "a point costs more than its products"
 
 
 def saturated(unit="relu", gain=8.0, scale=3.0):
@@ -97,7 +124,10 @@ def test_saturated_points_against_many_digits():
     assert rest.max() > -20
     for output in jacobian.OUTPUTS:
         for k in range(len(x)):
-            norm, log = in_many_digits(stack, 0, x[k], output)
+            rows, norm, log = in_many_digits(stack, 0, x[k], output)
+            np.testing.assert_allclose(
+                jacobian_rows(stack, x[k : k + 1], output)[0, 0], rows, rtol=1e-9, atol=1e-9 * norm
+            )
             assert result.norm(output)[0, k].item() == pytest.approx(norm, rel=1e-9)
             assert result.log10_norm[output][0, k].item() == pytest.approx(log, abs=1e-9)
 
@@ -189,8 +219,59 @@ def test_errors_say_what_is_wrong():
     stack = untrained()
     with pytest.raises(ValueError, match=r"expected shape \(point, 64\), found \(2, 8, 8\)"):
         jacobian_norm(stack, torch.zeros(2, 8, 8))
-    with pytest.raises(ValueError, match="expected one of softmax, logits, found 'margin'"):
-        jacobian_norm(stack, points(1), "margin")
+    for function in (jacobian_norm, jacobian_rows):
+        with pytest.raises(ValueError, match="expected one of softmax, logits, found 'margin'"):
+            function(stack, points(1), "margin")
+    with pytest.raises(ValueError, match="expected one of frobenius, spectral, found 'nuclear'"):
+        jacobian_norm(stack, points(1), order="nuclear")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("output", jacobian.OUTPUTS)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_rows_and_spectral_norms_against_autograd(unit, output, precision):
+    stack = untrained(units=["relu", unit], width=20, depth=2, precision=precision)
+    x = points(30)
+    rtol = 1e-9 if precision == "float64" else 1e-5
+    rows = jacobian_rows(stack, x, output)
+    spectral = jacobian_norm(stack, x, output, order="spectral")
+    assert rows.shape == (2, 30, 10, 64)
+    for k in range(2):
+        expected = autograd_rows(stack, k, x, output)
+        scale = expected.flatten(1).norm(dim=1)[:, None, None]
+        assert ((rows[k] - expected).abs() <= rtol * scale).all()
+        singular = torch.linalg.svdvals(expected)[:, 0]
+        torch.testing.assert_close(spectral[k], singular, rtol=rtol, atol=0)
+
+
+def test_spectral_norms_do_not_underflow():
+    stack = saturated(scale=1000.0)
+    x = points(8)
+    spectral = jacobian_norm(stack, x, order="spectral", log10=True)
+    frobenius = jacobian_norm(stack, x, log10=True)
+    assert spectral.min() < -400
+    assert (spectral <= frobenius + 1e-9).all()
+    # two rows of opposite sign are all there is: the two norms agree
+    torch.testing.assert_close(spectral, frobenius, rtol=0, atol=0.2)
+
+
+def test_float32_squares_out_of_range_are_carried_again(monkeypatch):
+    stack = untrained(depth=3, width=30, precision="float32")
+    x = points(20)
+    expected = jacobian_norm(stack.to(torch.float64), x, log10=True)
+    # as if the weights' own scaling had been far off
+    scaled = backward._scaled
+    for exponent in (-30, 30):
+
+        def off(weight, exponent=exponent):
+            matrix, power = scaled(weight)
+            return torch.ldexp(matrix, torch.tensor(exponent)), power - exponent
+
+        monkeypatch.setattr(backward, "_scaled", off)
+        for output in jacobian.OUTPUTS:
+            found = jacobian_norm(stack, x, output, log10=True)
+            assert found.isfinite().all()
+        torch.testing.assert_close(jacobian_norm(stack, x, log10=True), expected, rtol=0, atol=1e-5)
 
 
 def test_float32_points_are_taken_as_they_are():

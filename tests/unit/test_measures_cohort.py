@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,16 +9,26 @@ from sklearn.datasets import load_digits
 from measure_helpers import polygons, spec
 from sensitivity import assembly, datasets, networks, seeds, survey, weights
 from sensitivity.contracts import CONTRACTS
-from sensitivity.measures import jacobian_norm, partition, paths, transitions
-from sensitivity.measures.cohort import ellipses, slices
+from sensitivity.measures import (
+    complexity,
+    jacobian_norm,
+    partition,
+    paths,
+    sharpness,
+    transitions,
+)
+from sensitivity.measures.cohort import ellipses, jacobian, slices
+from sensitivity.measures.cohort.complexity import measure_complexity
 from sensitivity.measures.cohort.ellipses import measure_ellipses
 from sensitivity.measures.cohort.jacobian import measure_jacobian
 from sensitivity.measures.cohort.slices import measure_slices
 from sensitivity.measures.cohort.transitions import measure_transitions
 
+JACOBIAN = {"training_points": 7, "seed": 0}
 POINTS = {"points": 5, "seed": 0}
 ELLIPSES = {"count": 2, "angles": 24, "seed": 0}
 SLICES = {"margin": 0.25, "seed": 0}
+COMPLEXITY = {"points": 30, "draws": 4, "drop": 0.2, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +79,7 @@ def members(found, specs):
 
 def test_jacobian_store(files, images):
     specs, stack, arguments = files
-    measure_jacobian(*arguments)
+    measure_jacobian(*arguments, **JACOBIAN)
     found = survey.read(arguments[-1], "jacobian")
     order = members(found, specs)
     assert sorted(order) == [0, 2]
@@ -96,11 +108,37 @@ def test_jacobian_store(files, images):
     np.testing.assert_allclose(found["squared_probabilities"], textbook, rtol=1e-9)
 
 
+def test_sensitivity_at_training_points(files, images, monkeypatch):
+    specs, stack, arguments = files
+    measure_jacobian(*arguments, **JACOBIAN)
+    few = survey.load(arguments[-1], "jacobian")
+    measure_jacobian(*arguments, training_points=1000, seed=0)
+    whole = survey.load(arguments[-1], "jacobian")
+    for k, order in enumerate(members(whole, specs)):
+        subset = datasets.training_subset(images, 100, specs[order].subset_seed)
+        x = torch.from_numpy(datasets.standardise(images.train_images[subset]))
+        norms = jacobian_norm(stack, x)[order]
+        assert float(whole["train_sensitivity"][k]) == pytest.approx(float(norms.mean()), rel=1e-5)
+        # a mean of 7 of them: not of all, and within their range
+        found = float(few["train_sensitivity"][k])
+        assert norms.min() < found < norms.max()
+        assert found != pytest.approx(float(norms.mean()), rel=1e-5)
+
+
+def test_test_points_in_parts(files, monkeypatch):
+    _, _, arguments = files
+    measure_jacobian(*arguments, **JACOBIAN)
+    whole = survey.load(arguments[-1], "jacobian")
+    monkeypatch.setattr(jacobian, "POINT_BYTES", 4 * 64 * 17)
+    measure_jacobian(*arguments, **JACOBIAN)
+    xr.testing.assert_allclose(survey.load(arguments[-1], "jacobian"), whole, rtol=1e-5)
+
+
 def test_loss_and_squared_probabilities_of_a_saturated_network(files, images):
     specs, stack, arguments = files
     stack.weights[-1] *= 20
     weights.save(arguments[0], [(specs, stack)])
-    measure_jacobian(*arguments)
+    measure_jacobian(*arguments, **JACOBIAN)
     found = survey.read(arguments[-1], "jacobian")
     loss = found["loss"].values
     assert (loss > 0).all()
@@ -158,6 +196,61 @@ def test_ellipses_store(files, images):
     assert alone.sizes["network"] == 1
     index = 0 if members(alone, specs)[0] == members(found, specs)[0] else 1
     np.testing.assert_array_equal(alone["arc_length"][0], both[index])
+
+
+def test_complexity_store(files, images):
+    specs, stack, arguments = files
+    random = dataclasses.replace(specs[2], labels="random")
+    specs = [specs[0], specs[1], random]
+    weights.save(arguments[0], [(specs, stack)])
+    write_training(arguments[1], specs, ["fitted", "not fitted", "fitted"])
+    measure_complexity(*arguments, **COMPLEXITY)
+    found = survey.read(arguments[-1], "complexity").load()
+    order = members(found, specs)
+    assert sorted(order) == [0, 2]
+    assert found.attrs["draws"] == "4"
+    start = networks.initial(specs, 64, 10)
+    for row, k in enumerate(order):
+        one, own = stack.select([k]), specs[k]
+        subset = datasets.training_subset(images, 100, own.subset_seed)
+        x = torch.from_numpy(datasets.standardise(images.train_images[subset]))
+        true = images.train_labels[subset]
+        if own.labels == "random":
+            labels = seeds.generator(own.seed, "random labels").integers(10, size=100)
+            assert (labels != true).any()
+        else:
+            labels = true
+        labels = torch.from_numpy(labels)[None]
+        chosen = np.sort(seeds.generator(0, "complexity points").permutation(100)[:30])
+        some = x[chosen], labels[:, chosen]
+        noise = sharpness.weight_noise(one, 4, 0)
+        expected = {
+            "frobenius_product_log10": complexity.frobenius_product(one),
+            "spectral_product_log10": complexity.spectral_product(one),
+            # what the fixture adds to every weight and bias
+            "distance": torch.tensor([0.1 * stack.parameters**0.5]),
+            "spectral_distance": complexity.spectral_distance(one, start.select([k])),
+            "path_norm_log10": complexity.path_norm(one),
+            "fisher_rao_log10": complexity.fisher_rao(one, *some),
+            "inverse_margin": complexity.inverse_margin(one, x, labels),
+            "sharpness": sharpness.sharpness(one, *some, noise, drop=0.2),
+            "sharpness_magnitude": sharpness.sharpness(
+                one, *some, noise, drop=0.2, magnitude_aware=True
+            ),
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name][row], value[0], rtol=1e-6, err_msg=name)
+
+
+def test_complexity_does_not_depend_on_the_company(files):
+    specs, stack, arguments = files
+    measure_complexity(*arguments, **COMPLEXITY)
+    together = survey.read(arguments[-1], "complexity").load()
+    weights.save(arguments[0], [([specs[2]], stack.select([2]))])
+    measure_complexity(*arguments, **COMPLEXITY)
+    alone = survey.read(arguments[-1], "complexity").load()
+    assert alone["network"].values.tolist() == [specs[2].id]
+    xr.testing.assert_equal(alone, together.sel(network=[specs[2].id]))
 
 
 def test_slices_store(files, images):
@@ -235,8 +328,9 @@ def test_too_many_regions_leave_a_slice_out_with_a_word(files, monkeypatch, capl
 @pytest.mark.parametrize(
     ("measure", "options"),
     [
-        ("jacobian", {}),
+        ("jacobian", JACOBIAN),
         ("transitions", POINTS),
+        ("complexity", COMPLEXITY),
         ("ellipses", {"share": 1, **ELLIPSES}),
         ("slices", {"networks": [], **SLICES}),
     ],

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 import synthetic
 from sensitivity import survey as contracts
 from sensitivity.analysis.claims import COLUMNS
+from sensitivity.analysis.leaderboard import COLUMNS as BOARD_COLUMNS
 from sensitivity.figures import Drawn, save
 from sensitivity.report import build
 from sensitivity.report.content import effect_text, p_text
@@ -88,6 +89,32 @@ CLAIMS = [
         note="does not speak to the claim: the gap did not move; 3 above 0",
     ),
 ]
+
+
+def place(dataset, label, within, *, family="complexity", n=41, note="", behind=np.nan):
+    """A row of the leaderboard, every interval 0.1 to each side."""
+    numbers = {"within": within, "raw": within + 0.1, "kendall": np.nan, "behind": behind}
+    return {
+        "dataset": dataset,
+        "measure": label.replace(" ", "_"),
+        "label": label,
+        "family": family,
+        "n": n,
+        "left_out": "3 of 44 survey networks: 3 not fitted",
+        **numbers,
+        **{f"{name}_low": value - 0.1 for name, value in numbers.items()},
+        **{f"{name}_high": value + 0.1 for name, value in numbers.items()},
+        "kendall_pairs": 1234 if dataset == "digits" else 0,
+        "kendall_axes": "learning_rate, gain" if dataset == "digits" else "",
+        "note": note,
+    }
+
+
+BOARD = [
+    place("digits", "Jacobian norm", 0.62, family="sensitivity"),
+    place("digits", "path norm", -0.25, behind=0.87),
+    place("MNIST", "sharpness <magnitude>", np.nan, n=3, note="3 of at least 20"),
+]
 CONFIG = "study: demo\ndatasets:\n  digits: {train_size: 500}  # <b>\n"
 
 
@@ -114,6 +141,7 @@ def study(tmp_path_factory):
         numbers = pd.DataFrame({"dataset": ["digits"]})
         save(Drawn(figure, numbers, f"The {name} & more. Marks < networks: n = 41."), figures[name])
     pd.DataFrame(CLAIMS, columns=list(COLUMNS)).to_csv(root / "claims.csv", index=False)
+    pd.DataFrame(BOARD, columns=list(BOARD_COLUMNS)).to_csv(root / "leaderboard.csv", index=False)
     benchmark(root / "timings" / "train" / "digits-1.tsv", 30, 29, 300)
     benchmark(root / "timings" / "train" / "digits-2.tsv", 31.5, 30.5, 410.4)
     benchmark(root / "timings" / "claims.tsv", 2, 1.5, "-")
@@ -121,6 +149,7 @@ def study(tmp_path_factory):
         "study": "demo",
         "config_text": CONFIG,
         "claims": root / "claims.csv",
+        "leaderboard": root / "leaderboard.csv",
         "figures": figures,
         "surveys": surveys,
         "timings": [root / "timings"],
@@ -206,6 +235,22 @@ def test_figures_are_embedded_whole_with_captions(study, page):
         assert f"figures/{name}.csv" in page.addresses
 
 
+def test_the_leaderboard_stands_in_its_order(page):
+    rows = [" ".join(row.split()) for row in page.rows]
+    (first,) = [k for k, row in enumerate(rows) if row.startswith("Jacobian norm")]
+    assert rows[first].endswith("0.62 [0.52, 0.72] 0.72 [0.62, 0.82] – – 41")
+    assert rows[first + 1].startswith("path norm")
+    assert rows[first + 1].endswith(
+        "−0.25 [−0.35, −0.15] −0.15 [−0.25, −0.05] – 0.87 [0.77, 0.97] 41"
+    )
+    (few,) = [row for row in rows if row.startswith("sharpness <magnitude>")]
+    assert few.endswith("3 of at least 20 – – – – 3")
+    assert "digits: 41 fitted networks (left out: 3 of 44 survey networks" in page.text
+    assert "1,234 pairs; hyper-parameters: learning rate, gain." in page.text
+    assert "No hyper-parameter has enough pairs" in page.text
+    assert "leaderboard.csv" in page.addresses
+
+
 def test_networks_are_counted_by_status(study, page):
     for name, path in study["surveys"].items():
         dataset = contracts.read(path, "survey")
@@ -233,16 +278,24 @@ def test_configuration_provenance_and_timings_are_there(page):
 
 
 def test_a_study_without_timings_figures_and_claims_has_a_report(study, tmp_path):
-    claims = tmp_path / "claims.csv"
+    claims, board = tmp_path / "claims.csv", tmp_path / "leaderboard.csv"
     pd.DataFrame(columns=list(COLUMNS)).to_csv(claims, index=False)
+    pd.DataFrame(columns=list(BOARD_COLUMNS)).to_csv(board, index=False)
     output = tmp_path / "report.html"
-    without = {"claims": claims, "figures": {}, "timings": [tmp_path / "none"]}
+    without = {
+        "claims": claims,
+        "leaderboard": board,
+        "figures": {},
+        "timings": [tmp_path / "none"],
+    }
     build(**study | without | {"output": output})
     page = Page(output.read_text(encoding="utf-8"))
     assert "No timings were recorded." in page.text
     assert "The study has no figures." in page.text
     assert "The study has no row of claims." in page.text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["claims.csv", "report.html"]
+    assert "The study has no leaderboard." in page.text
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["claims.csv", "leaderboard.csv", "report.html"]
 
 
 def test_a_table_of_claims_without_its_columns_is_refused(study, tmp_path):
@@ -250,6 +303,13 @@ def test_a_table_of_claims_without_its_columns_is_refused(study, tmp_path):
     pd.DataFrame(CLAIMS).drop(columns=["p_holm", "note"]).to_csv(claims, index=False)
     with pytest.raises(ValueError, match="missing: p_holm, note; run the analysis again"):
         build(**study | {"claims": claims})
+
+
+def test_a_leaderboard_without_its_columns_is_refused(study, tmp_path):
+    board = tmp_path / "leaderboard.csv"
+    pd.DataFrame(BOARD).drop(columns=["within_low"]).to_csv(board, index=False)
+    with pytest.raises(ValueError, match="missing: within_low; run the analysis again"):
+        build(**study | {"leaderboard": board})
 
 
 def test_timings_of_several_runs_add_up_and_odd_files_are_passed_over(tmp_path, caplog):

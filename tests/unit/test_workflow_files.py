@@ -13,7 +13,7 @@ SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
 
 def test_the_workflow_makes_every_figure():
     text = (REPOSITORY / "workflow/rules/common.smk").read_text()
-    named = ast.literal_eval(re.search(r"^FIGURES = (\(.*?\))$", text, re.M).group(1))
+    named = ast.literal_eval(re.search(r"^FIGURES = (\(.*?\))$", text, re.M | re.S).group(1))
     assert named == tuple(FIGURES)
 
 

@@ -27,7 +27,7 @@ def test_every_configuration_has_a_dag_without_data(untouched, config, profile):
     if profile == "slurm":
         jobs = re.findall(r"^rule (\w+):.*?resources: ([^\n]*)", text, re.M | re.S)
         asking = {rule for rule, resources in jobs if "gpu=1" in resources}
-        assert asking == {"train", "jacobian", "ellipses"}
+        assert asking == {"train", "jacobian", "transitions", "complexity", "ellipses"}
 
 
 def test_lint_passes(untouched):
@@ -75,7 +75,7 @@ def test_a_device_on_this_host_is_asked_for(untouched, monkeypatch):
     told = untouched.snakemake("--dry-run")
     jobs = re.findall(r"^rule (\w+):.*?resources: ([^\n]*)", told.stdout + told.stderr, re.M | re.S)
     asking = {rule for rule, resources in jobs if "gpu=1" in resources}
-    assert asking == {"train", "jacobian", "ellipses"}
+    assert asking == {"train", "jacobian", "transitions", "complexity", "ellipses"}
 
 
 def test_the_default_study_is_found_from_another_folder(tmp_path):

@@ -11,7 +11,7 @@ from checkouts import TINY
 from sensitivity import cohorts
 
 pytestmark = pytest.mark.workflow
-AFTER_SURVEY = {"claims": 1, "figures": 1, "report": 1}
+AFTER_SURVEY = {"claims": 1, "leaderboard": 1, "figures": 1, "report": 1}
 
 
 def digest(path):
@@ -36,11 +36,15 @@ def test_an_analysis_key_runs_the_analysis(checkout):
     assert checkout.jobs() == AFTER_SURVEY
 
 
-def test_a_measures_key_runs_that_measure(checkout):
-    checkout.configure({"measures": TINY["measures"] | {"transitions": {"points": 11}}})
+@pytest.mark.parametrize(
+    "changed", [{"transitions": {"points": 11}}, {"complexity": {"draws": 11}}]
+)
+def test_a_measures_key_runs_that_measure(checkout, changed):
+    checkout.configure({"measures": TINY["measures"] | changed})
+    (measure,) = changed
     found = checkout.jobs()
-    assert found.keys() == {"transitions", "survey", *AFTER_SURVEY}
-    assert found["transitions"] == len(list((checkout.study / "cohorts").iterdir()))
+    assert found.keys() == {measure, "survey", *AFTER_SURVEY}
+    assert found[measure] == len(list((checkout.study / "cohorts").iterdir()))
 
 
 def test_a_seed_added_trains_and_measures_only_its_networks(checkout):
@@ -60,7 +64,7 @@ def test_a_seed_added_trains_and_measures_only_its_networks(checkout):
     assert sorted(spec.depth for _, spec in added.values()) == [1, 2]
     assert {spec.seed for _, spec in added.values()} == {3}
     new_cohorts = {cohort for cohort, _ in added.values()}
-    for rule in ("train", "jacobian", "transitions"):
+    for rule in ("train", "jacobian", "transitions", "complexity"):
         assert jobs[rule] == len(new_cohorts), rule
     assert jobs.get("ellipses", 0) <= len(new_cohorts)
     assert "slices" not in jobs
@@ -78,7 +82,8 @@ def test_one_cohorts_weights_deleted_trains_that_cohort_with_the_same_weights(ch
     }
     path.unlink()
     jobs = checkout.jobs()
-    assert jobs["train"] == jobs["jacobian"] == jobs["transitions"] == jobs["survey"] == 1
+    for rule in ("train", "jacobian", "transitions", "complexity", "survey"):
+        assert jobs[rule] == 1, rule
     assert jobs | AFTER_SURVEY == jobs
     checkout.snakemake("--until", "train")
     assert digest(path) == before

@@ -47,7 +47,15 @@ WITH_ELLIPSES = [
 WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slices])
 # the figures of sensitivity.figures, in the order of the report; named here since importing them
 # imports matplotlib
-FIGURES = ("sensitivity", "parameters", "factors", "points", "ellipses", "slices")
+FIGURES = (
+    "sensitivity",
+    "parameters",
+    "factors",
+    "points",
+    "ellipses",
+    "slices",
+    "leaderboard",
+)
 REPORT = f"results/{STUDY.study}/report.html"
 # what a job takes that can use a device, where this host has any; on a cluster the profile says so
 GPUS = 1 if has_gpu() else 0
@@ -89,6 +97,7 @@ def cohort_files():
         *cohort_stores("training.zarr"),
         *cohort_stores("jacobian.zarr"),
         *cohort_stores("transitions.zarr"),
+        *cohort_stores("complexity.zarr"),
         *cohort_stores("ellipses.zarr", among=WITH_ELLIPSES),
         *cohort_stores("slices.zarr", among=WITH_SLICES),
     ]

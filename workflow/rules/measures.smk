@@ -1,8 +1,8 @@
-# The measures of each cohort's fitted networks. Jacobians take a device; transitions and slices are
-# counted in float64 on the processor.
+# The measures of each cohort's fitted networks. Those that take a device say so by `gpu`; slices are
+# made on the processor.
 
 
-# Jacobian norms at every test point.
+# Jacobian norms at every test point, and their mean at some training points.
 rule jacobian:
     input:
         weights="results/{study}/cohorts/{cohort}/weights.safetensors",
@@ -23,6 +23,8 @@ rule jacobian:
         runtime=240,
     params:
         code=code("jacobian.py"),
+        training_points=STUDY.measures.jacobian.training_points,
+        seed=STUDY.measures.jacobian.seed,
     script:
         "../scripts/jacobian.py"
 
@@ -43,6 +45,7 @@ rule transitions:
         "../../envs/sensitivity.yaml"
     threads: 1
     resources:
+        gpu=GPUS,
         mem_mb=4000,
         runtime=720,
     params:
@@ -51,6 +54,35 @@ rule transitions:
         seed=STUDY.measures.transitions.seed,
     script:
         "../scripts/transitions.py"
+
+
+# Complexity measures that the literature proposes.
+rule complexity:
+    input:
+        weights="results/{study}/cohorts/{cohort}/weights.safetensors",
+        curves="results/{study}/cohorts/{cohort}/training.zarr",
+        dataset=dataset_store,
+    output:
+        directory("results/{study}/cohorts/{cohort}/complexity.zarr"),
+    log:
+        "results/{study}/logs/complexity/{cohort}.log",
+    benchmark:
+        "results/{study}/timings/complexity/{cohort}.tsv"
+    conda:
+        "../../envs/sensitivity.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=240,
+    params:
+        code=code("complexity.py"),
+        points=STUDY.measures.complexity.points,
+        draws=STUDY.measures.complexity.draws,
+        drop=STUDY.measures.complexity.drop,
+        seed=STUDY.measures.complexity.seed,
+    script:
+        "../scripts/complexity.py"
 
 
 # Jacobian norms and transitions along ellipses, of the chosen networks.

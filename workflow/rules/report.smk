@@ -4,6 +4,7 @@
 rule report:
     input:
         claims="results/{study}/claims.csv",
+        leaderboard="results/{study}/leaderboard.csv",
         figures=expand("results/{{study}}/figures/{figure}.png", figure=FIGURES),
         surveys=surveys(),
     output:

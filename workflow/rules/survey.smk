@@ -9,6 +9,7 @@ rule survey:
         transitions=lambda wildcards: cohort_stores(
             "transitions.zarr", wildcards.dataset
         ),
+        complexity=lambda wildcards: cohort_stores("complexity.zarr", wildcards.dataset),
         ellipses=lambda wildcards: cohort_stores(
             "ellipses.zarr", wildcards.dataset, WITH_ELLIPSES
         ),

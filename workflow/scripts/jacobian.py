@@ -12,5 +12,7 @@ if __name__ == "__main__":
             snakemake.input.curves,
             snakemake.input.dataset,
             snakemake.output[0],
+            training_points=snakemake.params.training_points,
+            seed=snakemake.params.seed,
             device=device.torch,
         )

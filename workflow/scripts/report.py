@@ -12,6 +12,7 @@ if __name__ == "__main__":
             study=snakemake.wildcards.study,
             config_text=snakemake.params.configuration,
             claims=Path(snakemake.input.claims),
+            leaderboard=Path(snakemake.input.leaderboard),
             figures={
                 Path(path).stem: Path(path).with_suffix("") for path in snakemake.input.figures
             },

@@ -14,6 +14,7 @@ if __name__ == "__main__":
             training=stores.training,
             jacobian=stores.jacobian,
             transitions=stores.transitions,
+            complexity=stores.complexity,
             ellipses=stores.get("ellipses", []),
             slices=stores.get("slices", []),
             output=snakemake.output[0],

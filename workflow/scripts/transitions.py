@@ -1,10 +1,11 @@
 """Exact transitions of a cohort's fitted networks at the chosen test points."""
 
-from job import job, limit_threads
+from job import execution, job, limit_threads
 from sensitivity.measures.cohort.transitions import measure_transitions
+from sensitivity.training.devices import lease
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with job(snakemake), lease(**execution(snakemake, "jobs_per_gpu")) as device:
         limit_threads(snakemake.threads)
         measure_transitions(
             snakemake.input.weights,
@@ -13,4 +14,5 @@ if __name__ == "__main__":
             snakemake.output[0],
             points=snakemake.params.points,
             seed=snakemake.params.seed,
+            device=device.torch,
         )

@@ -22,7 +22,14 @@ OVERHEAD_S = 3.0
 #: rough operations a second of one core; only ratios matter, and the run itself corrects them
 FLOPS = 3e10
 #: the share of a cohort's cost that each of its jobs takes
-SHARES = {"train": 0.7, "transitions": 0.2, "jacobian": 0.07, "ellipses": 0.02, "slices": 0.01}
+SHARES = {
+    "train": 0.68,
+    "transitions": 0.2,
+    "jacobian": 0.07,
+    "complexity": 0.02,
+    "ellipses": 0.02,
+    "slices": 0.01,
+}
 #: events and beginnings of messages that say no more than the summary line does
 _CHATTER_EVENTS = {
     "job_info",

@@ -133,7 +133,7 @@ def sensitivity_and_gap(survey: xr.Dataset, dataset: str, settings: Settings) ->
 
 
 def _rank(question: Question, table: pd.DataFrame, column: str, settings: Settings) -> Result:
-    gap, x = _inputs(table, column)
+    gap, x = gap_and(table, column)
     return _clustered(
         question, table, lambda counts: resampled.rank_correlation(x, gap, counts), settings
     )
@@ -146,9 +146,9 @@ def _within(
     apart: tuple[str, ...],
     settings: Settings,
 ) -> Result:
-    gap, x = _inputs(table, column)
+    gap, x = gap_and(table, column)
     names = [name for name in varying(table) if name not in apart]
-    design = _design(table, names)
+    design = dummies_or_refusal(table, names)
     result = _clustered(
         question,
         table,
@@ -162,7 +162,7 @@ def _clustered(
     question: Question, table: pd.DataFrame, statistic: _Statistic, settings: Settings
 ) -> Result:
     """A correlation with the bootstrap over architectures."""
-    codes, levels = _clusters(table)
+    codes, levels = architecture_codes(table)
     estimate = float(statistic(np.ones((len(table), 1)))[0])
     rng = generator(settings.seed, f"bootstrap {question.purpose}")
     counts = resample_counts(rng, levels, settings.bootstrap)[codes]
@@ -180,9 +180,9 @@ def _clustered(
 
 def _regression(question: Question, table: pd.DataFrame, settings: Settings) -> Result:
     """OLS of the gap on log10 sensitivity and dummies, errors clustered by architecture."""
-    gap, x = _inputs(table, "sensitivity_log10")
-    design = _design(table, varying(table))
-    codes, levels = _clusters(table)
+    gap, x = gap_and(table, "sensitivity_log10")
+    design = dummies_or_refusal(table, varying(table))
+    codes, levels = architecture_codes(table)
     residual = x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
     if np.linalg.norm(residual) <= 1e-8 * np.linalg.norm(x - x.mean()):
         raise DoesNotApply("the hyper-parameters determine the sensitivity")
@@ -226,8 +226,12 @@ def _linearity(plain: RegressionResults, bent: RegressionResults) -> str:
     )
 
 
-def _inputs(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Gap and another column (network,), both of which must vary."""
+def gap_and(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Gap and another column (network,).
+
+    Raises:
+        DoesNotApply: one of them is not finite, or the same for all.
+    """
     gap, x = table["gap"].to_numpy(float), table[column].to_numpy(float)
     for name, values in (("gap", gap), (column, x)):
         if not np.isfinite(values).all():
@@ -237,14 +241,24 @@ def _inputs(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
     return gap, x
 
 
-def _clusters(table: pd.DataFrame) -> tuple[np.ndarray, int]:
+def architecture_codes(table: pd.DataFrame) -> tuple[np.ndarray, int]:
+    """The architecture of each network as a number from 0 (network,), and how many there are.
+
+    Raises:
+        DoesNotApply: too few for a bootstrap over them.
+    """
     codes, levels = pd.factorize(table["architecture"], sort=True)
     if len(levels) < MINIMUM_CLUSTERS:
         raise DoesNotApply(f"{len(levels)} architectures, fewer than {MINIMUM_CLUSTERS} clusters")
     return codes, len(levels)
 
 
-def _design(table: pd.DataFrame, names: list[str]) -> np.ndarray:
+def dummies_or_refusal(table: pd.DataFrame, names: list[str]) -> np.ndarray:
+    """`dummies` of the named hyper-parameters (network, column).
+
+    Raises:
+        DoesNotApply: they leave fewer than 10 degrees of freedom.
+    """
     design = dummies(table, names)
     spare = len(table) - design.shape[1] - 1
     if spare < 10:

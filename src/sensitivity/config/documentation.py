@@ -23,6 +23,7 @@ _SECTIONS = (
     ("`factors.<name>`", "Factor"),
     ("`measures`", "Measures"),
     ("`measures.transitions`", "Transitions"),
+    ("`measures.complexity`", "Complexity"),
     ("`measures.ellipses`", "Ellipses"),
     ("`measures.slices`", "Slices"),
     ("`analysis`", "Analysis"),

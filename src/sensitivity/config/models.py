@@ -142,6 +142,20 @@ class Factors(Section):
 # --- measures, analysis, execution ----------------------------------------------------------------
 
 
+class Jacobian(Section):
+    """Jacobian norms at training points; those at test points are measured at every one."""
+
+    training_points: int = key(
+        "training points, a seeded subset of each network's, at which the mean norm is measured "
+        "too; all of them if there are fewer",
+        unit="training images",
+        default=300,
+        ge=1,
+        le=60_000,
+    )
+    seed: int = key("seed of the choice of training points", default=0, ge=0, le=SEED_MAX)
+
+
 class Transitions(Section):
     """Transitions on closed paths of translated test images."""
 
@@ -197,10 +211,36 @@ class Slices(Section):
     seed: int = key("seed of the choice of the three training points", default=0, ge=0, le=SEED_MAX)
 
 
+class Complexity(Section):
+    """Complexity measures that the literature proposes, beside the sensitivity (leaderboard)."""
+
+    points: int = key(
+        "training points, a seeded subset of each network's, for the Fisher-Rao norm and the "
+        "sharpness; all of them if there are fewer",
+        unit="training images",
+        default=200,
+        ge=1,
+        le=60_000,
+    )
+    draws: int = key(
+        "draws of weight noise behind the sharpness", unit="draws", default=10, ge=1, le=10_000
+    )
+    drop: float = key(
+        "training accuracy that the noise may cost; the sharpness is 1 / sigma^2 of the largest "
+        "noise sigma that costs no more",
+        default=0.1,
+        gt=0,
+        lt=1,
+    )
+    seed: int = key("seed of the points and the noise", default=0, ge=0, le=SEED_MAX)
+
+
 class Measures(Section):
     """What is measured beside the Jacobian norm, which is measured at every test point."""
 
+    jacobian: Jacobian = key("Jacobian norms", default=Jacobian())
     transitions: Transitions = key("transitions at test points", default=Transitions())
+    complexity: Complexity = key("complexity measures of the literature", default=Complexity())
     ellipses: Ellipses = key("ellipses through training points (C1)", default=Ellipses())
     slices: Slices = key("slices through three training points", default=Slices())
 

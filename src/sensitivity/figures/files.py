@@ -8,7 +8,15 @@ import xarray as xr
 from sensitivity import survey as stores
 from sensitivity.analysis.verdicts import Settings
 from sensitivity.contracts import GROUPS
-from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
+from sensitivity.figures import (
+    ellipses,
+    factors,
+    leaderboard,
+    parameters,
+    points,
+    sensitivity,
+    slices,
+)
 from sensitivity.figures.style import Drawn, styled
 from sensitivity.files import written_whole
 
@@ -40,6 +48,10 @@ def _points(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
     return points.figure(_roots(surveys), settings)
 
 
+def _leaderboard(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
+    return leaderboard.figure(_roots(surveys), settings)
+
+
 #: name of a figure -> reads surveys and draws it; in the order of the report
 FIGURES: dict[str, Callable[[Mapping[str, Path], Settings], Drawn]] = {
     "sensitivity": _sensitivity,
@@ -48,6 +60,7 @@ FIGURES: dict[str, Callable[[Mapping[str, Path], Settings], Drawn]] = {
     "points": _points,
     "ellipses": _ellipses,
     "slices": _slices,
+    "leaderboard": _leaderboard,
 }
 
 

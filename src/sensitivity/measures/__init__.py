@@ -1,15 +1,30 @@
 """Exact measures of sensitivity: Jacobian norms and transitions between linear regions."""
 
 from sensitivity.measures.ellipses import ellipse_crossings, ellipse_transitions
-from sensitivity.measures.jacobian import jacobian_norm
-from sensitivity.measures.transitions import crossings, transitions
-from sensitivity.measures.walk import Crossings
+from sensitivity.measures.jacobian import (
+    PointMeasures,
+    jacobian_norm,
+    jacobian_rows,
+    measure_points,
+)
+from sensitivity.measures.polygons.walk import Crossings
+from sensitivity.measures.transitions import (
+    crossings,
+    part_lengths,
+    transitions,
+    transitions_along,
+)
 
 __all__ = [
     "Crossings",
+    "PointMeasures",
     "crossings",
     "ellipse_crossings",
     "ellipse_transitions",
     "jacobian_norm",
+    "jacobian_rows",
+    "measure_points",
+    "part_lengths",
     "transitions",
+    "transitions_along",
 ]

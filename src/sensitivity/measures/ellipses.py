@@ -6,8 +6,8 @@ end, ends shared with the next arc. With T = tan(delta / 2) and v = tan(phi / 2)
 over [-1, 1], (1 + T^2 v^2) (z - tau) is a quadratic in v, so a unit crosses a threshold at most
 twice on an arc: once where the ends are on different sides, twice or never where they are on one
 side, and twice only if the middle Bernstein coefficient is on the other. Crossings split the arcs,
-layer by layer. All in float64. A touch counts nothing: two crossings need a discriminant above
-1e-12 of its terms.
+layer by layer. All in float64, on the processor, wherever the networks are. A touch counts nothing:
+two crossings need a discriminant above 1e-12 of its terms.
 """
 
 import dataclasses
@@ -15,14 +15,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sensitivity.measures.walk import (
-    CHUNK_BYTES,
-    CHUNK_ROWS,
-    Crossings,
-    Found,
-    Layer,
-    network_layers,
-)
+from sensitivity.measures.polygons.arrays import NumpyArrays, rows_at_once
+from sensitivity.measures.polygons.points import Found
+from sensitivity.measures.polygons.walk import Crossings, Layer, network_layers
 from sensitivity.networks import Stack
 
 #: discriminants up to this share of their terms are a touch
@@ -31,7 +26,7 @@ TOUCH = 1e-12
 ARCS = 4
 
 
-def ellipse_crossings(stack: Stack, network: int, ellipses: np.ndarray) -> Crossings:
+def ellipse_crossings(stack: Stack, ellipses: np.ndarray, *, network: int = 0) -> Crossings:
     """Where on ellipses (ellipse, 3, d), rows c, a, b, one network of a stack has its transitions.
 
     Returns:
@@ -66,7 +61,7 @@ def ellipse_transitions(stack: Stack, ellipses: np.ndarray, count: int) -> np.nd
     """
     counts = np.zeros((len(stack), len(ellipses), count), np.int64)
     for k in range(len(stack)):
-        found = ellipse_crossings(stack, k, ellipses)
+        found = ellipse_crossings(stack, ellipses, network=k)
         bins = np.floor(found.position * (count / (2 * np.pi))).astype(np.int64) % count
         flat = np.bincount(found.path * count + bins, minlength=len(ellipses) * count)
         counts[k] = flat.reshape(len(ellipses), count)
@@ -113,8 +108,8 @@ class _Arcs:
 
 
 def _walk(layers: list[Layer], ellipses: np.ndarray) -> Iterator[Crossings]:
-    """Walks the ellipses some at a time: as many as gave about CHUNK_BYTES at the deepest layer."""
-    rows = max(CHUNK_ROWS, CHUNK_BYTES // (8 * max((layer.width for layer in layers), default=1)))
+    """Walks the ellipses some at a time: as many as gave about a chunk at the deepest layer."""
+    rows = rows_at_once(NumpyArrays(), [layer.width for layer in layers])
     an_ellipse = 16 * ARCS
     start = 0
     while start < len(ellipses) and layers:
@@ -174,7 +169,7 @@ def _arc_crossings(arcs: _Arcs, layer: Layer) -> Found:
             arc, unit = arc[which], unit[which]
             index_of = np.full(len(arc), index)
             parts.append(Found(arc, unit, (v + 1) / 2, index_of, np.zeros(len(arc))))
-    return Found.sorted(parts)
+    return Found.joined(parts, NumpyArrays()).sorted(NumpyArrays())
 
 
 def _roots(

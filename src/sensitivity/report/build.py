@@ -26,6 +26,15 @@ _READING = (
     "by Holm’s method for the number of rows in the whole table (levels and limits: ‘analysis’ in "
     "the configuration). Verdicts:"
 )
+_CLAIMS_COLUMNS = (
+    *("claim", "dataset", "quantity", "test", "n", "left_out", "effect", "estimate"),
+    *("low", "high", "p_holm", "verdict", "note"),
+)
+_LEADERBOARD_COLUMNS = (
+    *("dataset", "label", "family", "n", "left_out", "within", "within_low", "within_high"),
+    *("raw", "raw_low", "raw_high", "kendall", "kendall_low", "kendall_high"),
+    *("behind", "behind_low", "behind_high", "kendall_pairs", "kendall_axes", "note"),
+)
 
 
 def build(
@@ -33,6 +42,7 @@ def build(
     study: str,
     config_text: str,
     claims: Path,
+    leaderboard: Path,
     figures: Mapping[str, Path],
     surveys: Mapping[str, Path],
     timings: Iterable[Path],
@@ -44,6 +54,7 @@ def build(
         study: the study's name.
         config_text: its configuration, YAML.
         claims: the table of claims (CSV), as `sensitivity.analysis` writes it.
+        leaderboard: the leaderboard of measures (CSV), the same.
         figures: path without suffix by figure, in the report's order; beside it lie the files
             that `sensitivity.figures.draw` writes.
         surveys: survey store by dataset.
@@ -52,10 +63,11 @@ def build(
 
     Raises:
         FileNotFoundError: an input is missing.
-        ValueError: the table of claims lacks columns.
+        ValueError: the table of claims or the leaderboard lacks columns.
     """
     output = Path(output)
-    table = _read_claims(Path(claims))
+    table = _read_table(Path(claims), _CLAIMS_COLUMNS)
+    board = _read_table(Path(leaderboard), _LEADERBOARD_COLUMNS)
     opened = {name: contracts.read(path, "survey") for name, path in surveys.items()}
     page = render(
         study=study,
@@ -68,6 +80,8 @@ def build(
         glance=content.glance(table),
         claims=content.claim_blocks(table),
         claims_link=_relative(Path(claims), output),
+        leaderboard=content.leaderboard_blocks(board),
+        leaderboard_link=_relative(Path(leaderboard), output),
         figures=[_figure(name, Path(stem), output) for name, stem in figures.items()],
         statuses=STATUSES,
         networks=content.network_rows(opened),
@@ -98,12 +112,8 @@ def render(**parts: Any) -> str:
     return environment.get_template("template.html").render(css=css, **parts)
 
 
-def _read_claims(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     table = pd.read_csv(path, keep_default_na=True)
-    needed = [
-        *("claim", "dataset", "quantity", "test", "n", "left_out", "effect", "estimate"),
-        *("low", "high", "p_holm", "verdict", "note"),
-    ]
     missing = [name for name in needed if name not in table]
     if missing:
         raise ValueError(

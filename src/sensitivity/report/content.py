@@ -97,11 +97,55 @@ def _remark(note: Any) -> str:
     return first if first.startswith(_REMARKS) or " of at least " in first else ""
 
 
-def effect_text(estimate: float, low: float, high: float) -> str:
-    """'0.61 [0.52, 0.69]'; a dash where there is no number."""
+def leaderboard_blocks(board: pd.DataFrame) -> list[dict[str, Any]]:
+    """One block a dataset, in the table's order: its rows, and what they have in common.
+
+    A row tells what was left out only where it differs from what most networks allow.
+    """
+    blocks = []
+    for name, rows in board.groupby("dataset", sort=False):
+        first = rows.iloc[int(rows["n"].to_numpy().argmax())]
+        axes = first["kendall_axes"]
+        blocks.append(
+            {
+                "dataset": name,
+                "n": f"{first['n']:,}",
+                "left_out": first["left_out"],
+                "pairs": f"{first['kendall_pairs']:,}",
+                "axes": axes.replace("_", " ") if isinstance(axes, str) else "",
+                "rows": [_leaderboard_row(row, first["left_out"]) for _, row in rows.iterrows()],
+            }
+        )
+    return blocks
+
+
+def _leaderboard_row(row: pd.Series, usual: str) -> dict[str, Any]:
+    details = [] if row["left_out"] == usual else [f"left out: {row['left_out']}"]
+    if isinstance(row["note"], str) and row["note"]:
+        details.append(row["note"])
+    return {
+        "label": row["label"],
+        "own": row["family"] == "sensitivity",
+        "numbers": [
+            effect_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=2)
+            for name in ("within", "raw", "kendall", "behind")
+        ],
+        "n": f"{row['n']:,}",
+        "details": details,
+    }
+
+
+def effect_text(estimate: float, low: float, high: float, *, digits: int | None = None) -> str:
+    """'0.61 [0.52, 0.69]'; a dash where there is no number.
+
+    Args:
+        estimate, low, high: an effect and its interval.
+        digits: after the point; None: three significant ones.
+    """
     if math.isnan(estimate):
         return "–"
-    return f"{estimate:.3g} [{low:.3g}, {high:.3g}]".replace("-", "−")
+    style = ".3g" if digits is None else f".{digits}f"
+    return f"{estimate:{style}} [{low:{style}}, {high:{style}}]".replace("-", "−")
 
 
 def p_text(p: float) -> str:

@@ -15,10 +15,12 @@ STAGES = (
     "train",
     "jacobian",
     "transitions",
+    "complexity",
     "ellipses",
     "slices",
     "survey",
     "claims",
+    "leaderboard",
     "figures",
 )
 COLUMNS = ["stage", "jobs", "wall_s", "cpu_s", "peak_mib"]

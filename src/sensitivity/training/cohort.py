@@ -126,7 +126,7 @@ def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
 def _code_digest() -> str:
     """SHA-256 of the modules that decide the weights: checkpoints of other code are no use."""
     folder = Path(__file__).parent
-    others = ("networks.py", "seeds.py", "units.py", "datasets/images.py")
+    others = ("networks.py", "seeds.py", "units.py", "datasets/images.py", "datasets/labels.py")
     files = sorted([*folder.glob("*.py"), *(folder.parent / name for name in others)])
     digest = hashlib.sha256(torch.__version__.encode())
     for file in files:

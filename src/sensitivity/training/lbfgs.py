@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from sensitivity import networks
+from sensitivity.datasets.labels import training_labels
 from sensitivity.spec import NetworkSpec
-from sensitivity.training.labels import training_labels
 from sensitivity.training.passes import (
     ForwardBackward,
     Layout,

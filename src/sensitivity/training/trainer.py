@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from sensitivity import networks
+from sensitivity.datasets.labels import training_labels
 from sensitivity.spec import NetworkSpec
 from sensitivity.training import cost
 from sensitivity.training.augmentation import ImageTable
 from sensitivity.training.batches import batches
-from sensitivity.training.labels import training_labels
 from sensitivity.training.optimizers import OPTIMIZER_CLASSES
 from sensitivity.training.passes import (
     Forward,

@@ -40,7 +40,8 @@ def measure_ellipses(
             the ellipses' sake, and a test over networks would take them for independent.
         angles: angles on an ellipse, a multiple of 24: then anchors and midpoints are among them.
         seed: of the choice, the anchors and the random ellipses.
-        device: where the Jacobians are computed, as torch.device takes it.
+        device: where the Jacobians are computed, as torch.device takes it; transitions are counted
+            on the processor.
     """
     images = datasets.load(store)
     theta = np.arange(angles) * (2 * np.pi / angles)

@@ -6,46 +6,81 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sensitivity import datasets, survey
+from sensitivity import datasets, seeds, survey
 from sensitivity.contracts import CONTRACTS
-from sensitivity.measures.cohort.members import fitted, sample_coordinates
-from sensitivity.measures.jacobian import measure_points
+from sensitivity.measures.cohort.members import fitted, once_a_subset, sample_coordinates
+from sensitivity.measures.jacobian import jacobian_norm, measure_points
 from sensitivity.networks import Stack
 from sensitivity.progress import Progress
+from sensitivity.spec import NetworkSpec
+
+#: bytes of standardised test images held at once; more are standardised again for each part
+POINT_BYTES = 2**29
 
 
 def measure_jacobian(
-    weights: Path, curves: Path, store: Path, output: Path, *, device: str = "cpu"
+    weights: Path,
+    curves: Path,
+    store: Path,
+    output: Path,
+    *,
+    training_points: int,
+    seed: int,
+    device: str = "cpu",
 ) -> None:
     """Jacobian norms, loss and margin of every fitted network at every test point.
+
+    The mean norm at some of its training points is measured beside them.
 
     Args:
         weights: the cohort's weights (safetensors).
         curves: the cohort's training store, whose status says which networks are fitted.
         store: the data set's store.
         output: store to write, contract 'jacobian'.
+        training_points: number of points, unaugmented, of each network's training subset; all of
+            them if there are fewer.
+        seed: of their choice, which depends on the subset and on nothing else.
         device: where the Jacobians are computed, as torch.device takes it.
     """
     images = datasets.load(store)
-    x = torch.from_numpy(datasets.standardise(images.test_images))
     labels = torch.from_numpy(images.test_labels)
-    members = fitted(weights, curves)
-    progress = Progress(max(len(members), 1), f"Jacobian norms of {len(members)} networks")
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in CONTRACTS["jacobian"].variables}
-    for _, stack in members:
-        for name, values in _point_measures(stack.to(torch.device(device)), x, labels).items():
-            columns[name].append(values.cpu().numpy())
-        progress.advance()
-    empty = {1: np.zeros(0, np.int64), 2: np.zeros((0, len(labels)))}
+    members = [(spec, stack.to(torch.device(device))) for spec, stack in fitted(weights, curves)]
     variables = CONTRACTS["jacobian"].variables
+    sizes = {"network": len(members), "sample": len(labels)}
+    columns = {
+        name: np.zeros([sizes[dim] for dim in variable.dims], variable.kind)
+        for name, variable in variables.items()
+    }
+    parts = range(0, len(labels), max(1, POINT_BYTES // (4 * images.inputs)))
+    progress = Progress(
+        max(len(members) * (len(parts) + 1), 1), f"Jacobian norms of {len(members)} networks"
+    )
+    for start in parts:
+        part = slice(start, start + parts.step)
+        x = torch.from_numpy(datasets.standardise(images.test_images[part]))
+        for k, (_, stack) in enumerate(members):
+            for name, values in _point_measures(stack, x, labels[part]).items():
+                columns[name][k, part] = values.cpu().numpy()
+            progress.advance()
+
+    @once_a_subset
+    def at_training_points(spec: NetworkSpec) -> torch.Tensor:
+        subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+        draws = seeds.generator(seed, "training points", spec.train_size, spec.subset_seed)
+        chosen = np.sort(draws.permutation(subset)[:training_points])
+        return torch.from_numpy(datasets.standardise(images.train_images[chosen]))
+
+    for k, (spec, stack) in enumerate(members):
+        columns["train_sensitivity"][k] = jacobian_norm(stack, at_training_points(spec)).mean()
+        progress.advance()
+    columns["jacobian_zero"][:] = np.isneginf(columns["jacobian_norm_log10"]).sum(1)
     dataset = xr.Dataset(
-        {
-            name: (variables[name].dims, np.stack(c) if c else empty[len(variables[name].dims)])
-            for name, c in columns.items()
-        },
+        {name: (variables[name].dims, values) for name, values in columns.items()},
         sample_coordinates(members, np.arange(len(labels)), images.test_labels),
     )
-    attributes = survey.provenance(measure="jacobian", device=device)
+    attributes = survey.provenance(
+        measure="jacobian", training_points=training_points, seed=seed, device=device
+    )
     survey.write(dataset, output, "jacobian", attributes=attributes)
 
 
@@ -61,12 +96,10 @@ def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict
     squares = (f**2).sum(1, keepdim=True)
     brackets = (1 - f) ** 2 + squares - f**2
     brackets[:, 0] = f[:, 1:].sum(1) ** 2 + (f[:, 1:] ** 2).sum(1)
-    log = measured.log10_norm["softmax"][0]
     return {
         "jacobian_norm": measured.norm("softmax")[0],
-        "jacobian_norm_log10": log,
+        "jacobian_norm_log10": measured.log10_norm["softmax"][0],
         "logit_jacobian_norm": measured.norm("logits")[0],
-        "jacobian_zero": (log == -torch.inf).sum(),
         # log(1 + sum_{j != y} exp(z_j - z_y)), which keeps losses below 1e-16
         "loss": torch.logaddexp(torch.zeros_like(true), others.logsumexp(1) - true),
         "margin": true - others.amax(1),

@@ -1,6 +1,5 @@
 """Exact transitions of a cohort's fitted networks at chosen test points."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import xarray as xr
 
 from sensitivity import datasets, seeds, survey
 from sensitivity.measures import paths
-from sensitivity.measures.cohort.members import fitted, sample_coordinates, stacked
+from sensitivity.measures.cohort.members import fitted, sample_coordinates
 from sensitivity.measures.transitions import transitions
 from sensitivity.progress import Progress
 
@@ -18,7 +17,14 @@ POLYGON_BYTES = 2**25
 
 
 def measure_transitions(
-    weights: Path, curves: Path, store: Path, output: Path, *, points: int, seed: int
+    weights: Path,
+    curves: Path,
+    store: Path,
+    output: Path,
+    *,
+    points: int,
+    seed: int,
+    device: str = "cpu",
 ) -> None:
     """Exact transitions of every fitted network at a seeded subset of the test points.
 
@@ -28,6 +34,7 @@ def measure_transitions(
         points: number of test points, all of them if there are fewer. The choice depends on `seed`
             and the data set alone, so that it is the same for all networks.
         seed: of the choice.
+        device: where transitions are counted, as torch.device takes it.
     """
     images = datasets.load(store)
     available = len(images.test_labels)
@@ -37,17 +44,19 @@ def measure_transitions(
     x = datasets.standardise(chosen).reshape(chosen.shape)
     members = fitted(weights, curves)
     progress = Progress(max(len(members) * len(x), 1), f"transitions of {len(members)} networks")
-
-    def chunks() -> Iterator[torch.Tensor]:
-        size = max(1, POLYGON_BYTES // (8 * images.inputs * chosen.shape[3]))
-        for start in range(0, len(x), size):
-            yield torch.from_numpy(paths.translations(x[start : start + size].astype(np.float64)))
-            progress.advance(min(size, len(x) - start))
-
-    counts = [transitions(stack, chunks())[0].numpy() for _, stack in members]
+    counts = np.zeros((len(members), len(x)))
+    size = max(1, POLYGON_BYTES // (8 * images.inputs * chosen.shape[3]))
+    for start in range(0, len(x), size):
+        part = x[start : start + size].astype(np.float64)
+        # made once for all networks
+        polygons = torch.from_numpy(paths.translations(part)).to(device)
+        for k, (_, stack) in enumerate(members):
+            counted = transitions(stack.to(torch.device(device)), polygons)[0]
+            counts[k, start : start + size] = counted.cpu().numpy()
+            progress.advance(len(part))
     dataset = xr.Dataset(
-        {"transitions": (("network", "sample"), stacked(counts, (len(x),)).astype(np.float64))},
+        {"transitions": (("network", "sample"), counts)},
         sample_coordinates(members, samples, images.test_labels[samples]),
     )
-    attributes = survey.provenance(measure="transitions", points=points, seed=seed, device="cpu")
+    attributes = survey.provenance(measure="transitions", points=points, seed=seed, device=device)
     survey.write(dataset, output, "transitions", attributes=attributes)

@@ -1,0 +1,1 @@
+"""Exact transitions of stacks along polygons: the walk from layer to layer."""

@@ -1,0 +1,1 @@
+"""Exact measures of networks of others: one `nn.Sequential` of affine layers and units."""
