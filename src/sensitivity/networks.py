@@ -271,7 +271,11 @@ def _affine_and_clamps(
         else:
             found = _clamp_of(module)
             if found is None:
-                raise TypeError(f"{where} is not supported; supported are {_SUPPORTED}")
+                raise TypeError(
+                    f"{where} is not supported in a stack; supported are {_SUPPORTED}. Networks of "
+                    "other layers are measured one by one: give the nn.Sequential itself to "
+                    "sensitivity.measures.jacobian_norm or .transitions"
+                )
             if expects_linear:
                 raise ValueError(f"{where}: expected a Linear layer before an activation")
             weight, bias, _ = layers[-1]

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from sensitivity import datasets, survey, weights
+from sensitivity.datasets.labels import training_labels
 from sensitivity.spec import NetworkSpec
 from sensitivity.training import Settings, checkpoints, devices, train_cohort
 from sensitivity.training import cohort as cohort_module
-from sensitivity.training.labels import training_labels
 from sensitivity.training.schedule import check_steps
 from training_helpers import UNIT_NAMES, make_spec
 

@@ -73,7 +73,7 @@ rule complexity:
     threads: 1
     resources:
         gpu=GPUS,
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=240,
     params:
         code=code("complexity.py"),
