@@ -278,3 +278,60 @@ def test_float32_points_are_taken_as_they_are():
     stack = fitted()
     x = points(3)
     assert np.array_equal(jacobian_norm(stack, x), jacobian_norm(stack, x.float()))
+
+
+def test_float32_squares_of_small_rows_do_not_vanish():
+    # the two best classes are the same, so that the largest f_j multiplies rows that are 0, and
+    # what is left of the rows has squares that float32 does not hold
+    stack = untrained(depth=2, width=30, precision="float32", bias=0.0)
+    stack.weights[-1][..., 1] = stack.weights[-1][..., 0]
+    stack.biases[-1][..., :2] = 100.0
+    x = points(3)
+    result = jacobian_norm(stack, x, log10=True)[0]
+    for k in range(len(x)):
+        assert result[k].item() == pytest.approx(in_many_digits(stack, 0, x[k], "softmax")[2], 1e-6)
+
+
+@pytest.mark.parametrize("factor", [2.0**65, 2.0**-65])
+def test_float32_networks_whose_units_differ_in_scale(factor):
+    # half of the first layer's units scaled, and un-scaled in the next layer: the same function
+    stack = untrained(depth=2, width=30, precision="float32")
+    x = points(20)
+    expected = {output: jacobian_norm(stack, x, output) for output in jacobian.OUTPUTS}
+    stack.weights[0][..., :15] *= factor
+    stack.biases[0][..., :15] *= factor
+    stack.weights[1][:, :15] /= factor
+    for output in jacobian.OUTPUTS:
+        found = jacobian_norm(stack, x, output)
+        torch.testing.assert_close(found, expected[output], rtol=1e-6, atol=0)
+
+
+def test_float64_weights_beyond_the_range_of_float32():
+    stack = untrained(depth=2, bias=0.0)
+    x = points(5)
+    expected = jacobian_norm(stack, x, "logits", log10=True)
+    for l in range(3):
+        for exponent in (-100, 100):
+            stack.weights[l] *= 10.0**exponent
+            found = jacobian_norm(stack, x, "logits", log10=True)
+            torch.testing.assert_close(found, expected + exponent, rtol=1e-12, atol=0)
+            stack.weights[l] /= 10.0**exponent
+
+
+def test_points_that_are_not_finite_are_refused():
+    # NaN exceeds no bound: all units would count as dead, and the norm would be 0
+    stack, x = untrained(units=["relu", "relu"]), points(50)
+    x[41, 3] = torch.nan
+    for order in jacobian.ORDERS:
+        with pytest.raises(ValueError, match=r"finite logits.* network 0 at point 41"):
+            jacobian_norm(stack, x, "logits", order=order)
+    stack.weights[1][1, 0] = torch.inf
+    with pytest.raises(ValueError, match="network 1 at point 0"):
+        jacobian_rows(stack, points(3))
+
+
+def test_what_cannot_be_measured_is_named():
+    with pytest.raises(TypeError, match=r"expected a Stack or an nn.Sequential, found Linear"):
+        jacobian_norm(nn.Linear(64, 10), points(1))
+    with pytest.raises(ValueError, match="expected some of softmax, logits, found none"):
+        jacobian.measure_points(untrained(), points(1), ())

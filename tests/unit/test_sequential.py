@@ -586,3 +586,34 @@ def test_clamps_without_a_bound():
     z = torch.tensor([[-5.0], [0.75], [3.0]], dtype=torch.float64)
     assert stages[0].unit.slope(z).flatten().tolist() == [1, 0, 0]
     assert read(nn.Sequential(nn.LeakyReLU(1.0)), (1,))[0].unit.thresholds == ()
+
+
+@pytest.mark.parametrize("divisor", [None, 5])
+@pytest.mark.parametrize(("kernel", "padding"), [(2, 0), (2, 1), (3, 0), (3, 1), (4, 1)])
+def test_jacobian_of_mean_pooling(kernel, padding, divisor):
+    # with a kernel of 3 and padding 1 there are as many windows as without, but elsewhere
+    pool = nn.AvgPool2d(kernel, padding=padding, divisor_override=divisor)
+    model = nn.Sequential(pool, nn.Flatten())
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 6, 6)))
+    expected = torch.func.vmap(torch.func.jacrev(lambda p: model(p[None])[0]))(x)
+    torch.testing.assert_close(jacobian_rows(model, x, "logits"), expected)
+
+
+def test_layers_that_compute_something_else_than_their_base_are_refused():
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Squared(nn.ReLU):
+        def forward(self, x):
+            return x * x
+
+    class Named(nn.ReLU):
+        pass
+
+    for layer in (Doubled(8, 8).double(), Squared()):
+        message = rf"layer 1 \({type(layer).__name__}\) has a forward method of its own"
+        with pytest.raises(TypeError, match=message):
+            sequential_transitions(nn.Sequential(nn.Identity(), layer), images(1))
+    x = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
+    assert jacobian_rows(nn.Sequential(Named()), x, "logits").tolist() == [[[1, 0], [0, 0]]]

@@ -11,6 +11,7 @@ from torch import nn
 
 from measure_helpers import check_parity, codes, fitted, polygons, untrained
 from sensitivity.measures import part_lengths, transitions, transitions_along
+from sensitivity.measures.polygons import walk
 from sensitivity.measures.polygons.arrays import NumpyArrays, TorchArrays, arrays_on, sort_order
 from sensitivity.measures.transitions import crossings
 from sensitivity.networks import ClampUnit, HardSigmoid, from_sequential
@@ -410,3 +411,38 @@ def test_errors_say_what_is_wrong():
         transitions(stack, paths)
     with pytest.raises(ValueError, match="by: expected None, 'layer' or 'unit', found 'units'"):
         transitions(stack, polygons(1), by="units")
+    with pytest.raises(TypeError, match=r"expected a Stack or an nn.Sequential, found Linear"):
+        transitions(nn.Linear(64, 10), polygons(1))
+    for function in (part_lengths, lambda *arguments: transitions_along(stack, *arguments)):
+        with pytest.raises(ValueError, match="bins: expected 1 part of an edge or more, found 0"):
+            function(polygons(1), 0)
+        with pytest.raises(
+            ValueError, match=r"expected shape \(point, vertex, ...\), found \(64,\)"
+        ):
+            function(torch.zeros(64))
+
+
+def test_an_open_path_of_one_vertex_has_no_parts():
+    for paths in (polygons(2)[:, :1], polygons(2)[:0, :1]):
+        along = transitions_along(untrained(units=["relu", "relu6"]), paths, 3, closed=False)
+        assert along.shape == (2, len(paths), 0)
+        assert part_lengths(paths, 3, closed=False).shape == (len(paths), 0)
+
+
+def test_paths_without_crossings_do_not_make_the_next_chunk_large(monkeypatch):
+    stack, paths = untrained(), polygons(200)
+    together = []
+    walked = walk._walk_together
+
+    def counted(layers, chunk, *arguments, **how):
+        together.append(len(chunk))
+        return walked(layers, chunk, *arguments, **how)
+
+    monkeypatch.setattr(walk, "_walk_together", counted)
+    monkeypatch.setattr(NumpyArrays, "chunk_bytes", 2**18)
+    expected = transitions(stack, paths)
+    largest = max(together)
+    together.clear()
+    still = paths[:1, :1].expand(100, 8, 64)  # paths that stay at a point
+    assert torch.equal(transitions(stack, torch.cat([still, paths]))[:, 100:], expected)
+    assert max(together) <= 8 * (largest + 1) < 100

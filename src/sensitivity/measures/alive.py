@@ -5,11 +5,12 @@ quarter of the weights between two layers suffices; but they must be copied for 
 pays where there are many weights and many rows use the copy.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+
+from sensitivity.measures.memory import Memory
 
 #: nanoseconds on one core, from trials: a multiplication in one float32 product for all points, or
 #: in one for each point; masking one entry of a row; copying one weight; the rest of a layer
@@ -38,51 +39,57 @@ def alive_pays(
 
 
 def carry_alive(
-    ends: torch.Tensor,
-    index: torch.Tensor,
+    ends: Iterable[np.ndarray],
+    rows: int,
     hidden: Sequence[torch.Tensor],
     blocks: Blocks,
     derivatives: Sequence[torch.Tensor],
+    *,
+    memory: Memory,
 ) -> list[torch.Tensor]:
     """Rows from the last hidden layer to the inputs.
 
     Args:
-        ends: rows (end, row, width) at the last hidden layer.
-        index: which of the ends each point has (point).
+        ends: for each point its rows at the last hidden layer, transposed (width, row).
+        rows: their number.
         hidden: weights (in, out) between hidden layers.
-        blocks: of the first layer: (width, columns) in all.
+        blocks: of the first layer: (width, columns) in all; rows contiguous in memory, since else
+            numpy would copy all of one for each point.
         derivatives: of the hidden units, 0 or 1 (point, width).
 
+        memory: to write to.
+
     Returns:
-        For each block, the rows (point, row, column).
+        For each block, the rows (point, row, column), in the memory.
     """
-    masks = [d.numpy() != 0 for d in derivatives]
+    layers = [_alive(d.numpy()) for d in derivatives]
     weights = [w.numpy() for w in hidden]
     first = [(start, block.numpy()) for start, block in blocks]
-    columns = ends.mT.contiguous().numpy()  # (end, unit, row)
-    size = (len(index), ends.shape[1])
-    parts = [torch.empty(*size, block.shape[1], dtype=ends.dtype) for _, block in blocks]
-    memory = _Memory(max(w.size for w in [*weights, *(block for _, block in first)]), columns.dtype)
-    for point, end in enumerate(index.tolist()):
-        alive = [np.flatnonzero(mask[point]) for mask in masks]
-        g = columns[end].take(alive[-1], 0)  # (unit, row)
+    parts = [
+        memory.room(f"block {k}", (len(derivatives[0]), rows, block.shape[1]), block.dtype)
+        for k, (_, block) in enumerate(first)
+    ]
+    for point, (end, *alive) in enumerate(zip(ends, *layers, strict=True)):
+        g = end.take(alive[-1], 0)  # (unit, row)
         for w, into, out in zip(weights[::-1], alive[-2::-1], alive[:0:-1], strict=True):
-            g = memory.taken(memory.taken(w, into, 0), out, 1) @ g
+            into_rows = _taken(w, into, 0, "rows", memory)
+            g = _taken(into_rows, out, 1, "columns", memory) @ g
         for part, (start, block) in zip(parts, first, strict=True):
             skipped = int(np.searchsorted(alive[0], start))
-            taken = memory.taken(block, alive[0][skipped:] - start, 0)
-            np.matmul(g[skipped:].T, taken, out=part[point].numpy())
-    return parts
+            taken = _taken(block, alive[0][skipped:] - start, 0, "rows", memory)
+            np.matmul(g[skipped:].T, taken, out=part[point])
+    return [torch.from_numpy(part) for part in parts]
 
 
-class _Memory:
-    """Memory for copies, used again and again, since new memory costs more than a copy."""
+def _alive(derivatives: np.ndarray) -> list[np.ndarray]:
+    """Indices of the alive units at each point, from derivatives (point, unit)."""
+    point, unit = np.nonzero(derivatives)
+    return np.split(unit, np.searchsorted(point, np.arange(1, len(derivatives))))
 
-    def __init__(self, size: int, dtype: np.dtype) -> None:
-        self._of_axis = np.empty((2, size), dtype)
 
-    def taken(self, matrix: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
-        """Some rows (axis 0) or columns (axis 1) of a matrix; one copy an axis lives at a time."""
-        size = (*matrix.shape[:axis], len(indices), *matrix.shape[axis + 1 :])
-        out = self._of_axis[axis, : math.prod(size)].reshape(size)
-        return matrix.take(indices, axis, out=out, mode="clip")
+def _taken(
+    matrix: np.ndarray, indices: np.ndarray, axis: int, name: str, memory: Memory
+) -> np.ndarray:
+    """Some rows (axis 0) or columns (axis 1) of a matrix."""
+    shape = (*matrix.shape[:axis], len(indices), *matrix.shape[axis + 1 :])
+    return matrix.take(indices, axis, out=memory.room(name, shape, matrix.dtype), mode="clip")

@@ -13,6 +13,7 @@ Both use weights scaled by powers of two, so that a typical row keeps its size. 
 enough, `rescaled` carries the rows point by point at sizes near 1.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable
@@ -22,13 +23,16 @@ import numpy as np
 import torch
 
 from sensitivity.measures.alive import alive_pays, carry_alive
+from sensitivity.measures.memory import Memory
 from sensitivity.networks import Stack
 
 #: columns at least, and blocks at most, in which the triangular factor is multiplied, which skips
 #: most of its zeros
-TRIANGLE_COLUMNS, TRIANGLE_BLOCKS = 60, 6
+TRIANGLE_COLUMNS, TRIANGLE_BLOCKS = 100, 6
 #: columns of the first layer multiplied at once, where it is multiplied whole
 DIRECT_COLUMNS = 512
+#: bytes of the last layer's rows kept, a matrix for each top class
+END_BYTES = 2**27
 #: points converted to float64 at once
 CONVERTED_POINTS = 256
 
@@ -67,8 +71,8 @@ class Backward(Protocol):
                 with them in norms and products with one another.
 
         Returns:
-            Column blocks (point, row, column), and the power of two (point) that is still to be
-            multiplied to them.
+            Column blocks (point, row, column), which the next call may overwrite, and the power of
+            two (point) that is still to be multiplied to them.
         """
 
 
@@ -90,8 +94,10 @@ class StackBackward:
         self._head = scaled[-1].T.contiguous()
         self._first = scaled[0] if stack.depth else None
         self._hidden = scaled[1:-1]
-        self._whole_blocks = self._blocks(0)
         self._norm_blocks = self._blocks(rows)
+        self._memory = Memory()
+        kept = END_BYTES // max(1, self.classes * self._head.nbytes)
+        self._end = functools.lru_cache(max(1, kept))(self._made_end)
 
     def _blocks(self, rows: int) -> list[tuple[int, torch.Tensor]]:
         """Column blocks (first row that is not zero, matrix) of W_1, or of R^T where cheaper."""
@@ -102,7 +108,7 @@ class StackBackward:
         # the factorisation is in float64 and about three times slower a flop than a product
         triangle = rows * width * width * (1 + 1 / count) + 6 * inputs * width**2
         if width >= inputs or triangle >= 2 * rows * width * inputs:
-            return [(0, part.T) for part in self._first.split(DIRECT_COLUMNS, 0)]
+            return [(0, part.T.contiguous()) for part in self._first.split(DIRECT_COLUMNS, 0)]
         factor = torch.linalg.qr(self._first.double(), mode="r")[1].T.to(self.dtype)
         edges = [width * j // count for j in range(count + 1)]
         return [(a, factor[a:, a:b].contiguous()) for a, b in itertools.pairwise(edges) if b > a]
@@ -140,25 +146,53 @@ class StackBackward:
         whole: bool = False,
     ) -> tuple[Iterable[torch.Tensor], torch.Tensor]:
         """See `Backward`."""
-        blocks = self._whole_blocks if whole else self._norm_blocks
+        blocks = self._blocks(0) if whole else self._norm_blocks
         power = torch.full(top.shape, float(self._power), dtype=torch.float64, device=top.device)
+        count = self.classes - (not with_top)
+        if not rescaled and alive_pays(count, self._hidden, blocks, derivatives):
+            ends = (self._end(t, with_top) for t in top.tolist())
+            memory = self._memory
+            parts = carry_alive(ends, count, self._hidden, blocks, derivatives, memory=memory)
+            return parts, power
         # the rows at the last layer are the same at all points of one top class
         classes, index = top.unique(return_inverse=True)
-        ends = last_rows(self._head, classes, with_top)
-        if not rescaled and alive_pays(ends.shape[1], self._hidden, blocks, derivatives):
-            return carry_alive(ends, index, self._hidden, blocks, derivatives), power
-        rows = ends.index_select(0, index)
+        of_class = last_rows(self._head, classes, with_top)
+        # from one memory to another and back, layer by layer
+        rows = self._room(f"rows {len(derivatives) % 2}", len(top), *of_class.shape[1:])
+        torch.index_select(of_class, 0, index, out=rows)
         for l in range(len(derivatives) - 1, -1, -1):
             if rescaled:
                 rows = rescale(rows, power)
             rows.mul_(derivatives[l][:, None])
             if l:
-                rows = _times(rows, self._hidden[l - 1].T)
+                rows = self._times(rows, self._hidden[l - 1].T, name=f"rows {l % 2}")
         if rescaled:
             rows = rescale(rows, power)
         if not blocks:  # no hidden layer: these are the rows at the inputs
             return [rows], power
-        return (_times(rows, block, start) for start, block in blocks), power
+        return (
+            self._times(rows, block, start, name=f"block {k}")
+            for k, (start, block) in enumerate(blocks)
+        ), power
+
+    def _times(
+        self, rows: torch.Tensor, matrix: torch.Tensor, start: int = 0, *, name: str
+    ) -> torch.Tensor:
+        """Rows (point, row, width), from column `start` on, times a matrix (..., column)."""
+        out = self._room(name, *rows.shape[:2], matrix.shape[1])
+        product(rows.flatten(0, 1)[:, start:], matrix, out=out.view(-1, matrix.shape[1]))
+        return out
+
+    def _room(self, name: str, *shape: int) -> torch.Tensor:
+        """An uninitialised tensor; on a device torch itself keeps memory for the next one."""
+        if self.device.type != "cpu":
+            return torch.empty(shape, dtype=self.dtype, device=self.device)
+        return torch.from_numpy(self._memory.room(name, shape, self._head.numpy().dtype))
+
+    def _made_end(self, top: int, with_top: bool) -> np.ndarray:
+        """Rows of the last layer where the top class is `top`, transposed (width, row)."""
+        rows = last_rows(self._head, torch.tensor([top]), with_top)[0]
+        return rows.T.contiguous().numpy()
 
 
 def last_rows(head: torch.Tensor, top: torch.Tensor, with_top: bool) -> torch.Tensor:
@@ -174,27 +208,25 @@ def rescale(rows: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
     if rows.numel() == 0:
         return rows
     flat = rows.flatten(1)
-    by = torch.frexp(torch.maximum(flat.amax(1), -flat.amin(1))).exponent
+    by = torch.frexp(torch.maximum(flat.amax(1), -flat.amin(1))).exponent.double()
     power += by
-    return rows.mul_(torch.ldexp(rows.new_ones(len(rows)), -by)[:, None, None])
+    return rows.mul_(torch.ldexp(torch.ones_like(by), -by)[:, None, None])
 
 
-def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def product(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """The matrix product; on a CPU by numpy, in trials up to 1.8 times faster than torch there."""
-    if a.device.type == "cpu":
-        with np.errstate(over="ignore", invalid="ignore"):
-            return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
-    return a @ b
-
-
-def _times(rows: torch.Tensor, matrix: torch.Tensor, start: int = 0) -> torch.Tensor:
-    """Rows (point, row, width), from column `start` on, times a matrix (width - start, column)."""
-    flat = rows.flatten(0, 1)[:, start:]
-    return product(flat, matrix).view(*rows.shape[:2], matrix.shape[1])
+    if a.device.type != "cpu":
+        return torch.matmul(a, b, out=out)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.matmul(a.numpy(), b.numpy(), out=None if out is None else out.numpy())
+    return torch.from_numpy(found)
 
 
 def _scaled(weight: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Weights (in, out) over a power of two, and its exponent: then random rows keep their size."""
-    size = float(torch.linalg.vector_norm(weight.double())) / math.sqrt(weight.shape[1])
+    exact = weight.double()
+    size = float(torch.linalg.vector_norm(exact)) / math.sqrt(weight.shape[1])
     exponent = math.frexp(size)[1] if 0 < size < math.inf else 0
-    return torch.ldexp(weight, torch.tensor(-exponent, device=weight.device)), exponent
+    # an exponent of another dtype gives a power of float32 in older torch, infinite from 2^128 on
+    power = torch.tensor(-exponent, dtype=torch.float64, device=weight.device)
+    return torch.ldexp(exact, power).to(weight.dtype), exponent

@@ -23,12 +23,13 @@ from torch import nn
 
 from sensitivity.measures.backward import Backward, StackBackward
 from sensitivity.measures.sequential.backward import sequential_network
+from sensitivity.measures.sequential.stages import check_networks
 from sensitivity.networks import Stack
 
 OUTPUTS = ("softmax", "logits")
 ORDERS = ("frobenius", "spectral")
 #: bytes of backward rows held at once, for each network in turn
-CHUNK_BYTES = 2**23
+CHUNK_BYTES = 2**22
 #: bytes of points and of units of the widest layer that the forward pass holds at once, as float64
 POINT_BYTES = 2**24
 
@@ -76,8 +77,9 @@ def jacobian_norm(
         input.
 
     Raises:
-        TypeError: a layer of the network is not supported; names its place.
-        ValueError: `x` has another shape, or `output` or `order` another value.
+        TypeError: `networks` is something else, or a layer is not supported; names its place.
+        ValueError: `x` has another shape, `output` or `order` another value, or the logits are not
+            finite.
     """
     _check("order", order, ORDERS)
     _check("output", output, OUTPUTS)
@@ -130,6 +132,8 @@ def measure_points(
     Raises:
         TypeError, ValueError: as `jacobian_norm`.
     """
+    if not outputs:
+        raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found none")
     for output in outputs:
         _check("output", output, OUTPUTS)
     measured = _Measured.of(networks, x)
@@ -148,7 +152,7 @@ def _measure_points(
     for k, where, at in _chunks(measured, x, with_top=with_top, whole=False):
         logits[k, where] = at.logits
         squares, power = _squares(at, outputs)
-        # float32 squares may have left the range in which they are accurate
+        # float32 squares may have left the range in which they are accurate: then in float64
         finfo = torch.finfo(at.network.dtype)
         low, high = finfo.tiny**0.6, finfo.max**0.6
         fine = torch.stack([(s > low) & (s < high) for s in squares.values()]).all(0)
@@ -183,6 +187,7 @@ class _Measured:
     @classmethod
     def of(cls, networks: Stack | nn.Sequential, x: torch.Tensor) -> "_Measured":
         """The networks, for points x of the right shape."""
+        check_networks(networks)
         if isinstance(networks, nn.Sequential):
             one = sequential_network(networks, tuple(x.shape[1:]))
             return cls(len(x), [lambda _: one], one.classes, one.device, alone=True)
@@ -294,6 +299,7 @@ def _chunks(
             several = chunk * max(1, POINT_BYTES // (8 * max(inputs, widest) * chunk))
             for first in range(0, len(x), several):
                 at = _Points.of(network, x[first : first + several], with_top)
+                _check_finite(at.logits, k, first)
                 for start in range(0, len(at.top), chunk):
                     part = slice(start, start + chunk)
                     yield k, slice(first + start, first + start + chunk), at.some(part)
@@ -307,12 +313,14 @@ def _squares(
     That power is of the norm. The softmax one is also over 10^`at.scale`.
     """
     blocks, power = at.carry(rescaled=rescaled)
-    dtype = at.network.dtype
+    dtype = torch.float64 if rescaled else at.network.dtype
+    # with w_j = f_j / largest and total = sum_j w_j B_j, Bbar is largest x total; block by block,
+    # ||J||^2 / largest^2 = f_t^2 ||total||^2 + sum_j w_j^2 ||B_j - Bbar||^2
     weights, largest = at.weights, at.log_largest.exp()
     none = torch.zeros_like(power)
     logits, above, below = none, none, torch.zeros_like(weights)
-    for block in blocks:
-        differences = block
+    for carried in blocks:
+        block = differences = carried.to(dtype)
         if at.with_top:
             top_row, differences = block[:, :1], block[:, 1:]
             logits = logits + _norms(top_row)[:, 0] + _norms(differences + top_row).sum(1)
@@ -354,6 +362,20 @@ def _rows(
 def _norms(rows: torch.Tensor) -> torch.Tensor:
     """Squared norms along the last axis, as float64."""
     return torch.linalg.vecdot(rows, rows).double()
+
+
+def _check_finite(logits: torch.Tensor, network: int, first: int) -> None:
+    """Raises a ValueError unless the logits (point, C) of a network, from a point on, are finite.
+
+    What is not a number would pass for a dead unit, and the Jacobian for 0.
+    """
+    finite = logits.isfinite().all(1)
+    if not finite.all():
+        point = first + int(finite.logical_not().nonzero()[0])
+        raise ValueError(
+            f"expected finite logits, found others for network {network} at point {point}: "
+            "look for values in x, or weights, that are not finite or too large"
+        )
 
 
 def _check(name: str, value: str, allowed: Sequence[str]) -> None:

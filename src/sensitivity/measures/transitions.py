@@ -22,6 +22,7 @@ from torch import nn
 
 from sensitivity.measures.polygons.arrays import arrays_on
 from sensitivity.measures.polygons.walk import Crossings, check_vertices, network_layers, walk
+from sensitivity.measures.sequential.stages import check_networks
 from sensitivity.measures.sequential.transitions import sequential_crossings, sequential_transitions
 from sensitivity.networks import Stack
 
@@ -53,11 +54,13 @@ def transitions(
         without the first axis.
 
     Raises:
-        TypeError: a layer of the network is not supported, or a unit is smooth; names its place.
+        TypeError: `networks` is something else, a layer is not supported, or a unit is smooth;
+            names its place.
         ValueError: the vertices have another shape, or are not finite; `by` is something else.
     """
     if by not in (None, "layer", "unit"):
         raise ValueError(f"by: expected None, 'layer' or 'unit', found {by!r}")
+    check_networks(networks)
     if isinstance(networks, nn.Sequential):
         return sequential_transitions(networks, vertices, closed=closed, by=by)
     stack = networks
@@ -94,6 +97,7 @@ def crossings(
     Raises:
         TypeError, ValueError: as `transitions`.
     """
+    check_networks(networks)
     if isinstance(networks, nn.Sequential):
         return sequential_crossings(networks, vertices, closed=closed)
     check_vertices(vertices, networks.inputs)
@@ -119,8 +123,9 @@ def transitions_along(
         of distance in input space.
 
     Raises:
-        TypeError, ValueError: as `transitions`.
+        TypeError, ValueError: as `transitions`; also if `bins` is not positive.
     """
+    _check_bins(vertices, bins)
     points = len(vertices)
     parts = (vertices.shape[1] if closed else vertices.shape[1] - 1) * bins
     alone = isinstance(networks, nn.Sequential)
@@ -130,13 +135,24 @@ def transitions_along(
         # a crossing at the last vertex is at the end of the last part
         part = np.minimum((found.position * bins).astype(np.int64), parts - 1)
         counts[k] = np.bincount(found.path * parts + part, minlength=points * parts)
-    every = torch.from_numpy(counts.reshape(-1, points, parts))
+    every = torch.from_numpy(counts.reshape(len(counts), points, parts))
     return every[0] if isinstance(networks, nn.Sequential) else every.to(networks.device)
 
 
 def part_lengths(vertices: torch.Tensor, bins: int = 1, *, closed: bool = True) -> torch.Tensor:
     """Euclidean lengths (point, edge x bins), float64, of the parts of `transitions_along`."""
+    _check_bins(vertices, bins)
     ends = vertices.double().flatten(2)
     after = ends.roll(-1, 1) if closed else ends[:, 1:]
     lengths = (after - ends[:, : after.shape[1]]).norm(dim=2) / bins
     return lengths.repeat_interleave(bins, 1)
+
+
+def _check_bins(vertices: torch.Tensor, bins: int) -> None:
+    """Raises a ValueError unless paths can be divided so; `check_vertices` says more of them."""
+    if vertices.ndim < 3:
+        raise ValueError(
+            f"vertices: expected shape (point, vertex, ...), found {tuple(vertices.shape)}"
+        )
+    if bins < 1:
+        raise ValueError(f"bins: expected 1 part of an edge or more, found {bins}")

@@ -71,7 +71,8 @@ def measure_jacobian(
         return torch.from_numpy(datasets.standardise(images.train_images[chosen]))
 
     for k, (spec, stack) in enumerate(members):
-        columns["train_sensitivity"][k] = jacobian_norm(stack, at_training_points(spec)).mean()
+        norms = jacobian_norm(stack, at_training_points(spec))
+        columns["train_sensitivity"][k] = float(norms.mean())
         progress.advance()
     columns["jacobian_zero"][:] = np.isneginf(columns["jacobian_norm_log10"]).sum(1)
     dataset = xr.Dataset(

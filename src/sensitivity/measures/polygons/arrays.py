@@ -13,6 +13,8 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from sensitivity.measures.memory import Memory
+
 #: an array of the kind in use: np.ndarray or torch.Tensor
 Array = Any
 
@@ -39,15 +41,11 @@ class NumpyArrays:
     sort_order = staticmethod(sort_order)
 
     def __init__(self) -> None:
-        self._kept: dict[str, np.ndarray] = {}
+        self._memory = Memory()
 
     def room(self, name: str, rows: int, width: int, dtype: Any = np.float64) -> Array:
         """An uninitialised matrix, in the memory of the last one of this name."""
-        size = rows * width
-        kept = self._kept.get(name)
-        if kept is None or kept.size < size:
-            kept = self._kept[name] = np.empty(size * 5 // 4, dtype)
-        return kept[:size].reshape(rows, width)
+        return self._memory.room(name, (rows, width), dtype)
 
     def array(self, values: torch.Tensor) -> Array:
         """The values in float64."""

@@ -27,8 +27,11 @@ from sensitivity.measures.polygons.points import Points
 
 __all__ = ["SNAP", "Crossings", "Layer", "check_vertices", "network_layers", "sort_order", "walk"]
 
-#: a first guess of the points at the deepest layer: each edge crosses this share of all units
+#: a first guess of the points at the deepest layer: each edge crosses this share of all units ...
 CROSSED = 0.25
+#: ... and after paths that cross few of them, this share of the guess at least for the next ones,
+#: which may cross more
+LEAST_GUESS = 1 / 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +103,8 @@ def walk(
     arrays = arrays or NumpyArrays()
     widths = [layer.width for layer in layers]
     rows = rows_at_once(arrays, widths)
-    a_path = paths.shape[1] * (1 + CROSSED * sum(widths[:-1]))
+    guess = paths.shape[1] * (1 + CROSSED * sum(widths[:-1]))  # points of a path
+    a_path = guess
     start = 0
     while start < paths.shape[0]:
         stop = min(paths.shape[0], start + max(1, int(rows / a_path)))
@@ -109,7 +113,7 @@ def walk(
         )
         for part in crossings:
             part.path[:] += start
-        a_path = deepest / (stop - start)
+        a_path = max(deepest / (stop - start), guess * LEAST_GUESS)
         yield slice(start, stop), arrays.host(counts), crossings
         start = stop
 

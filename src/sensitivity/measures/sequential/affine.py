@@ -254,8 +254,12 @@ class Pooling(Affine):
         #: weight of a pixel in each window: padding and edges may or may not count in the divisor
         self.weight = (mean / pixels)[0, 0].flatten().cpu().numpy()
         covered = zip(self.outputs[1:], self.windows.kernel, strict=True)
-        #: whether the windows, moved by their size, make up the image
-        self._tiles = tuple(n * size for n, size in covered) == inputs[1:]
+        #: whether the windows lie side by side and make up the image
+        self._tiles = (
+            self.windows.stride == self.windows.kernel
+            and self.windows.padding == (0, 0)
+            and tuple(n * size for n, size in covered) == inputs[1:]
+        )
 
     def evaluate(self, x: torch.Tensor) -> torch.Tensor:
         """See `Affine`."""
@@ -263,9 +267,9 @@ class Pooling(Affine):
 
     def transposed(self, rows: torch.Tensor) -> torch.Tensor:
         """See `Affine`."""
-        (height, width), stride, _, _ = self.windows
-        if stride == (height, width) and self._tiles:
-            share = rows / (height * width)
+        if self._tiles:
+            height, width = self.windows.kernel
+            share = rows / (self.module.divisor_override or height * width)
             return share.repeat_interleave(width, 3).repeat_interleave(height, 2)
         zeros = rows.new_zeros(len(rows), *self.inputs)
         return torch.func.vjp(self.module, zeros)[1](rows)[0]

@@ -167,7 +167,8 @@ class _Chain:
         before, after = values.take(flat), values.take(flat + z.shape[1])
         t = np.zeros(len(flat)), np.ones(len(flat))
         parts.append(self._flips(flat - point * z.shape[1], point, before, after, t))
-        # since the chain before, whose last point is the first here, but for rounding
+        # since the chain before: its last point is the first here, evaluated again with others, so
+        # that rounding may have it on the other side
         unit = np.flatnonzero(self.memory.known & (self.memory.side != above[0]))
         zeros = np.zeros(len(unit))
         at_tau = np.full(len(unit), tau)
