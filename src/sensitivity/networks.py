@@ -150,6 +150,19 @@ class HardSigmoid(ClampUnit):
         super().__init__(*UNITS["hardsigmoid"])
 
 
+#: what is wrong with a layer where `computes_as_its_base` is false
+OWN_FORWARD = (
+    "has a forward method of its own, so that the layer it is derived from does not say what it "
+    "computes: use the plain layer"
+)
+
+
+def computes_as_its_base(module: nn.Module) -> bool:
+    """Whether a layer computes what torch's, or this module's, class of it does."""
+    where = type(module).forward.__module__
+    return where.startswith("torch.nn.") or where == __name__
+
+
 def clamps(specs: Sequence[NetworkSpec]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Shift, low and high of the units of specs of one depth, (network, hidden layer) each."""
     bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64)
@@ -258,6 +271,9 @@ def _affine_and_clamps(
     expects_linear = True
     for place, module in enumerate(network):
         where = f"{name}, layer {place} ({type(module).__name__})"
+        known = isinstance(module, nn.Linear) or _clamp_of(module) is not None
+        if known and not computes_as_its_base(module):
+            raise TypeError(f"{where} {OWN_FORWARD}")
         if isinstance(module, nn.Linear):
             if not expects_linear:
                 raise ValueError(f"{where}: expected an activation after a Linear layer")

@@ -60,6 +60,11 @@ def test_weights_are_copied():
     assert not stack.weights[0].requires_grad
 
 
+class Doubled(nn.ReLU):
+    def forward(self, z):
+        return 2 * super().forward(z)
+
+
 @pytest.mark.parametrize(
     ("layers", "error", "message"),
     [
@@ -67,6 +72,11 @@ def test_weights_are_copied():
             [nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 2)],
             TypeError,
             r"layer 1 \(Sigmoid\) is not supported",
+        ),
+        (
+            [nn.Linear(2, 3), Doubled(), nn.Linear(3, 2)],
+            TypeError,
+            r"layer 1 \(Doubled\) has a forward method of its own",
         ),
         ([nn.Linear(2, 3), nn.ReLU()], ValueError, "last layer must be a Linear layer"),
         (

@@ -88,11 +88,11 @@ def jacobian_norm(
         log = _measure_points(measured, x, (output,)).log10_norm[output]
     else:
         log = measured.empty()
-        for k, where, rows, scale in _rows(measured, x, output, whole=False):
+        for k, where, rows, log10_scale in _rows(measured, x, output, whole=False):
             # the rows' products with one another have the squared singular values; only the
             # largest is wanted, which they hold to full precision
             largest = torch.linalg.eigvalsh(rows @ rows.mT)[:, -1].clamp(min=0)
-            log[k, where] = 0.5 * largest.log10() + scale
+            log[k, where] = 0.5 * largest.log10() + log10_scale
     log = measured.result(log)
     return log if log10 else torch.pow(10.0, log)
 
@@ -107,7 +107,8 @@ def jacobian_rows(
 
     Returns:
         float64 tensor (network, point, class, d), or (point, class, *shape of an input) for one
-        network, in units of output per unit of input.
+        network, in units of output per unit of input. In the weights' dtype, a row is accurate
+        relative to the largest of its point, not each to itself.
 
     Raises:
         TypeError, ValueError: as `jacobian_norm`.
@@ -115,8 +116,8 @@ def jacobian_rows(
     _check("output", output, OUTPUTS)
     measured = _Measured.of(networks, x)
     result = measured.empty(measured.classes, math.prod(x.shape[1:]))
-    for k, where, rows, scale in _rows(measured, x, output, whole=True):
-        result[k, where] = rows * torch.pow(10.0, scale)[:, None, None]
+    for k, where, rows, log10_scale in _rows(measured, x, output, whole=True):
+        result[k, where] = rows * torch.pow(10.0, log10_scale)[:, None, None]
     return measured.result(result.unflatten(-1, x.shape[1:]))
 
 
@@ -162,7 +163,7 @@ def _measure_points(
                 squares[output][lost] = again[output]
         for output in outputs:
             log = 0.5 * squares[output].log10() + power * math.log10(2)
-            norms[output][k, where] = log + at.scale if output == "softmax" else log
+            norms[output][k, where] = log + at.log10_scale if output == "softmax" else log
     return PointMeasures(logits, norms)
 
 
@@ -172,14 +173,14 @@ class _Measured:
 
     Attributes:
         points: number of points.
-        network: the networks, each made for a number of rows that it is to carry.
+        make: for each network, what makes it for a number of rows that it is to carry.
         classes: number of logits.
         device: of the networks.
         alone: whether there is one network by itself, whose results have no axis for networks.
     """
 
     points: int
-    network: Sequence[Callable[[int], Backward]]
+    make: Sequence[Callable[[int], Backward]]
     classes: int
     device: torch.device
     alone: bool
@@ -201,7 +202,7 @@ class _Measured:
 
     def empty(self, *shape: int) -> torch.Tensor:
         """Memory for a float64 result (network, point, ...)."""
-        size = (len(self.network), self.points, *shape)
+        size = (len(self.make), self.points, *shape)
         return torch.empty(size, dtype=torch.float64, device=self.device)
 
     def result(self, values: torch.Tensor) -> torch.Tensor:
@@ -269,7 +270,7 @@ class _Points:
         return self.log_f.gather(1, self.others).amax(1, keepdim=True)
 
     @property
-    def scale(self) -> torch.Tensor:
+    def log10_scale(self) -> torch.Tensor:
         """Log10 of what is taken out of the rows of the softmax Jacobian (point)."""
         return self.log_largest[:, 0] / math.log(10)
 
@@ -291,7 +292,7 @@ def _chunks(
     rows = max(measured.classes - (not with_top), 1)
     inputs = math.prod(x.shape[1:])
     with torch.no_grad():
-        for k, make in enumerate(measured.network):
+        for k, make in enumerate(measured.make):
             network = make(0 if whole else len(x) * rows)
             widest = max(network.widest, inputs if whole else 0)
             chunk = max(1, CHUNK_BYTES // (rows * widest * network.dtype.itemsize))
@@ -310,7 +311,7 @@ def _squares(
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Squared norms of each output's Jacobian (point), and a power of 2 still to be multiplied.
 
-    That power is of the norm. The softmax one is also over 10^`at.scale`.
+    That power is of the norm. The softmax one is also over 10^`at.log10_scale`.
     """
     blocks, power = at.carry(rescaled=rescaled)
     dtype = torch.float64 if rescaled else at.network.dtype
@@ -340,14 +341,14 @@ def _rows(
     for k, where, at in _chunks(measured, x, with_top=True, whole=whole):
         blocks, power = at.carry(rescaled=True, whole=whole)
         rows = torch.cat([block.double() for block in blocks], 2)
-        scale = power * math.log10(2)
+        log10_scale = power * math.log10(2)
         top_row, differences = rows[:, :1], rows[:, 1:]
         if output == "softmax":
             weights = at.weights
             total = weights[:, None] @ differences
             top_row.copy_(-at.f_top[:, None] * total)
             differences.sub_(at.log_largest.exp()[:, None] * total).mul_(weights[..., None])
-            scale += at.scale
+            log10_scale += at.log10_scale
         else:
             differences.add_(top_row)
         order = torch.cat([at.top[:, None], at.others], 1)
@@ -355,7 +356,7 @@ def _rows(
             k,
             where,
             torch.empty_like(rows).scatter_(1, order[..., None].expand_as(rows), rows),
-            scale,
+            log10_scale,
         )
 
 

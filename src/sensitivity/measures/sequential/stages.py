@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sensitivity.measures.sequential import affine
-from sensitivity.networks import ClampUnit, Stack
+from sensitivity.networks import OWN_FORWARD, ClampUnit, Stack, computes_as_its_base
 
 SUPPORTED = (
     "nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten, "
@@ -158,7 +158,9 @@ def read(
     modules = [(name, module, _unit(name, module)) for name, module in _flat(model, "")]
     for name, module, unit in modules:
         fault = _fault(module) if unit is None else ""
-        if fault := fault or _own_forward(module):
+        if not fault and not computes_as_its_base(module):
+            fault = OWN_FORWARD
+        if fault:
             raise TypeError(f"{name} {fault}")
     dtype = weights_dtype(model)
     device = device or device_of(model)
@@ -261,17 +263,6 @@ def check_networks(networks: object) -> None:
             f"networks: expected a Stack or an nn.Sequential, found {type(networks).__name__}: "
             "put the layers in an nn.Sequential"
         )
-
-
-def _own_forward(module: nn.Module) -> str:
-    """What is wrong with a layer whose class redefines what a supported one computes, or empty."""
-    where = type(module).forward.__module__
-    if where.startswith("torch.nn.") or where == ClampUnit.__module__:
-        return ""
-    return (
-        "has a forward method of its own, so that the layer it is derived from does not say what "
-        "it computes: use the plain layer"
-    )
 
 
 def _fault(module: nn.Module) -> str:
