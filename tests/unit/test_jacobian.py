@@ -72,10 +72,11 @@ def test_equals_autograd_in_float64(unit, trained, output):
 
 
 @pytest.mark.parametrize("width", [10, 100])
-@pytest.mark.parametrize("single", [False, True])
-def test_routes_through_the_layers(width, single, monkeypatch):
+@pytest.mark.parametrize("route", ["masked", "units", "alive"])
+def test_routes_through_the_layers(width, route, monkeypatch):
     # 100 units: the plain product with W_1 (64, 100); 10 units: its triangular factor
-    monkeypatch.setattr(backward, "alive_pays", lambda *_: single)
+    monkeypatch.setattr(backward, "alive_pays", lambda *_: route == "alive")
+    monkeypatch.setattr(backward.StackBackward, "_units_pay", lambda *_: route == "units")
     monkeypatch.setattr(backward, "TRIANGLE_COLUMNS", 4)
     stack = untrained(width=width, depth=3, units=["relu", "hardtanh"])
     x = points(400)
@@ -105,6 +106,15 @@ def test_the_route_taken_is_the_cheaper_one_by_count():
     assert pays(width=400, classes=100)
     assert not pays(width=400, classes=10), "copying half of the weights costs more than it saves"
     assert not pays(width=10, classes=100), "a point costs more than its products"
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "pays"), [(10, 2, True), (50, 2, False), (50, 1, False)]
+)
+def test_rows_of_units_where_these_are_fewer_than_classes(width, depth, pays):
+    stack = untrained(width=width, depth=depth, classes=30)
+    network = backward.StackBackward(stack, 0, 100)
+    assert network._units_pay(29, network._norm_blocks) == pays
 
 
 def saturated(unit="relu", gain=8.0, scale=3.0):

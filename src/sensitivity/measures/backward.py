@@ -3,20 +3,22 @@
 Rows of the last layer are carried back to the inputs, where their norms and products with one
 another are wanted. For these the first layer W_1 (width x d) need not be multiplied out: g W_1 and
 g R^T have the same, for the triangular factor R of W_1^T = Q R, which is smaller where width < d.
-Behind that there are two routes, and the cheaper one is taken:
+Behind that there are three routes, and the cheapest one is taken:
 
 * all points of a chunk together, one product a layer, the rows masked by the units' derivatives;
+* the same with a row for each unit of the last hidden layer, where these are fewer than the
+  classes; products of the classes' rows with them end it;
 * point by point, with the weights of the units alive there alone: a quarter of each product where
   half of the units are; but the weights are copied for each point, so it takes many rows to pay.
 
-Both use weights scaled by powers of two, so that a typical row keeps its size. Where that is not
+All use weights scaled by powers of two, so that a typical row keeps its size. Where that is not
 enough, `rescaled` carries the rows point by point at sizes near 1.
 """
 
 import functools
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -160,6 +162,9 @@ class StackBackward:
         # from one memory to another and back, layer by layer
         rows = self._room(f"rows {len(derivatives) % 2}", len(top), *of_class.shape[1:])
         torch.index_select(of_class, 0, index, out=rows)
+        if not rescaled and self._units_pay(count, blocks):
+            rows.mul_(derivatives[-1][:, None])
+            return self._carry_units(rows, derivatives[:-1], blocks), power
         for l in range(len(derivatives) - 1, -1, -1):
             if rescaled:
                 rows = rescale(rows, power)
@@ -174,6 +179,35 @@ class StackBackward:
             self._times(rows, block, start, name=f"block {k}")
             for k, (start, block) in enumerate(blocks)
         ), power
+
+    def _units_pay(self, rows: int, blocks: list[tuple[int, torch.Tensor]]) -> bool:
+        """Whether a row for each unit takes fewer multiplications than one for each class."""
+        if not self._hidden:
+            return False
+        between = [w.numel() for w in self._hidden]
+        first = sum(block.numel() for _, block in blocks)
+        columns = sum(block.shape[1] for _, block in blocks)
+        width = self._hidden[-1].shape[1]
+        by_units = width * (sum(between[:-1]) + first + rows * columns)
+        return by_units < rows * (sum(between) + first)
+
+    def _carry_units(
+        self,
+        ends: torch.Tensor,
+        derivatives: list[torch.Tensor],
+        blocks: list[tuple[int, torch.Tensor]],
+    ) -> Iterator[torch.Tensor]:
+        """Rows `ends` at the last hidden layer times the rows of its units at the inputs."""
+        last = self._hidden[-1].T.contiguous()
+        rows = self._room(f"units {len(derivatives) % 2}", len(ends), *last.shape)
+        torch.mul(last, derivatives[-1][:, None], out=rows)
+        for l in range(len(derivatives) - 1, 0, -1):
+            rows = self._times(rows, self._hidden[l - 1].T, name=f"units {l % 2}")
+            rows.mul_(derivatives[l - 1][:, None])
+        for k, (start, block) in enumerate(blocks):
+            units = self._times(rows, block, start, name="units")
+            out = self._room(f"block {k}", *ends.shape[:2], block.shape[1])
+            yield product(ends, units, out=out)
 
     def _times(
         self, rows: torch.Tensor, matrix: torch.Tensor, start: int = 0, *, name: str
