@@ -1,9 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from measure_helpers import check_parity, digits, fitted, untrained
 from sensitivity.contracts import ELLIPSE_KINDS
+from sensitivity.measures import ellipses as module
 from sensitivity.measures import paths
 from sensitivity.measures.ellipses import ellipse_crossings, ellipse_transitions
 from sensitivity.units import UNITS
@@ -59,6 +62,22 @@ def test_translations_wrap_around():
     assert found[0, 0].tolist() == list(range(12))
     assert found[0, 1].tolist() == [5, 0, 1, 2, 3, 4, 11, 6, 7, 8, 9, 10]
     np.testing.assert_array_equal(np.sort(found[0], axis=1), np.tile(np.arange(12.0), (6, 1)))
+
+
+def test_products_on_a_device_change_nothing(monkeypatch):
+    # the device's route, taken here on the processor
+    stack = untrained(units=["hardtanh"], depth=3)
+    made = ellipses(1)
+    alone = ellipse_crossings(stack, made)
+    usual = module.network_layers
+    on_device = partial(usual, device=torch.device("cpu"))
+    assert all(layer.on_device is not None for layer in on_device(stack, 0))
+    assert all(layer.on_device is None for layer in usual(stack, 0))
+    monkeypatch.setattr(module, "network_layers", on_device)
+    found = ellipse_crossings(stack, made)
+    for name in ("path", "layer", "unit", "threshold"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+    np.testing.assert_allclose(found.position, alone.position, atol=1e-9)
 
 
 @pytest.mark.parametrize("unit", UNITS)

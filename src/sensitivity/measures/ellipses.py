@@ -6,8 +6,8 @@ end, ends shared with the next arc. With T = tan(delta / 2) and v = tan(phi / 2)
 over [-1, 1], (1 + T^2 v^2) (z - tau) is a quadratic in v, so a unit crosses a threshold at most
 twice on an arc: once where the ends are on different sides, twice or never where they are on one
 side, and twice only if the middle Bernstein coefficient is on the other. Crossings split the arcs,
-layer by layer. All in float64, on the processor, wherever the networks are. A touch counts nothing:
-two crossings need a discriminant above 1e-12 of its terms.
+layer by layer. All in float64; layers are multiplied on the networks' device, all else is done on
+the processor. A touch counts nothing: two crossings need a discriminant above 1e-12 of its terms.
 """
 
 import dataclasses

@@ -40,8 +40,8 @@ def measure_ellipses(
             the ellipses' sake, and a test over networks would take them for independent.
         angles: angles on an ellipse, a multiple of 24: then anchors and midpoints are among them.
         seed: of the choice, the anchors and the random ellipses.
-        device: where the Jacobians are computed, as torch.device takes it; transitions are counted
-            on the processor.
+        device: where the Jacobians and the products behind the transitions are computed, as
+            torch.device takes it.
     """
     images = datasets.load(store)
     theta = np.arange(angles) * (2 * np.pi / angles)
@@ -58,9 +58,10 @@ def measure_ellipses(
         points = paths.ellipse_points(made, theta).reshape(-1, images.inputs)
         lengths.append(paths.arc_lengths(made, angles).reshape(shape))
         for stack in (initial([spec], images.inputs, images.classes), trained):
-            norm = jacobian_norm(stack.to(torch.device(device)), torch.from_numpy(points))
+            on_device = stack.to(torch.device(device))
+            norm = jacobian_norm(on_device, torch.from_numpy(points))
             norms.append(norm.cpu().numpy().reshape(shape))
-            counts.append(ellipse_transitions(stack, made, angles).reshape(shape))
+            counts.append(ellipse_transitions(on_device, made, angles).reshape(shape))
             progress.advance()
     both = (len(members), len(ELLIPSE_STATES), *shape)
     dims = ("network", "state", "kind", "ellipse", "angle")

@@ -15,12 +15,19 @@ SNAP = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A hidden layer in float64: phi(h @ weight + bias) with phi(z) = min(max(z, low), high)."""
+    """A hidden layer in float64: phi(h @ weight + bias) with phi(z) = min(max(z, low), high).
+
+    Attributes:
+        weight, bias: (input, unit) and (unit), of numpy or torch.
+        low, high: the clamp.
+        on_device: the weights on a device that multiplies arrays of numpy; None: numpy does.
+    """
 
     weight: Array
     bias: Array
     low: float
     high: float
+    on_device: torch.Tensor | None = None
 
     @property
     def thresholds(self) -> list[tuple[int, float]]:
@@ -55,21 +62,40 @@ class Layer:
 
     def evaluate(self, h: Array, out: Array | None = None) -> Array:
         """Pre-activations (row, unit), the clamp's shift included, of inputs (row, input)."""
-        product = torch.matmul if isinstance(h, torch.Tensor) else np.matmul
-        z = product(h, self.weight, out=out)
+        z: Array
+        if isinstance(h, torch.Tensor):
+            z = torch.matmul(h, self.weight, out=out)
+        elif self.on_device is None:
+            z = np.matmul(h, self.weight, out=out)
+        else:
+            on_device = torch.from_numpy(h).to(self.on_device.device)
+            z = np.positive((on_device @ self.on_device).cpu().numpy(), out=out)
         z += self.bias
         return z
 
 
-def network_layers(stack: Stack, network: int, arrays: Arrays | None = None) -> list[Layer]:
+def network_layers(
+    stack: Stack,
+    network: int,
+    arrays: Arrays | None = None,
+    *,
+    device: torch.device | None = None,
+) -> list[Layer]:
     """The hidden layers of one network of a stack; the clamps' shifts are added to the biases.
 
-    In arrays of numpy, or of the kind given.
+    Args:
+        stack: the networks.
+        network: which one.
+        arrays: the kind of the arrays; None: numpy's.
+        device: multiplies the arrays of numpy; None: the stack's device, if it is not a processor.
     """
+    if device is None and stack.device.type != "cpu" and arrays is None:
+        device = stack.device
     arrays = arrays or NumpyArrays()
     bounds = torch.stack([stack.shift[network], stack.low[network], stack.high[network]]).tolist()
     layers = []
     for l, (shift, low, high) in enumerate(zip(*bounds, strict=True)):
         weight, bias = (arrays.array(v[l][network]) for v in (stack.weights, stack.biases))
-        layers.append(Layer(weight, bias + shift, low, high))
+        on_device = None if device is None else stack.weights[l][network].double().to(device)
+        layers.append(Layer(weight, bias + shift, low, high, on_device))
     return layers
