@@ -56,7 +56,6 @@ def carry_alive(
         blocks: of the first layer: (width, columns) in all; rows contiguous in memory, since else
             numpy would copy all of one for each point.
         derivatives: of the hidden units, 0 or 1 (point, width).
-
         memory: to write to.
 
     Returns:

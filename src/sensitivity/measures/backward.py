@@ -99,7 +99,7 @@ class StackBackward:
         self._norm_blocks = self._blocks(rows)
         self._memory = Memory()
         kept = END_BYTES // max(1, self.classes * self._head.nbytes)
-        self._end = functools.lru_cache(max(1, kept))(self._made_end)
+        self._end = functools.lru_cache(max(1, kept))(functools.partial(_end, self._head))
 
     def _blocks(self, rows: int) -> list[tuple[int, torch.Tensor]]:
         """Column blocks (first row that is not zero, matrix) of W_1, or of R^T where cheaper."""
@@ -223,11 +223,6 @@ class StackBackward:
             return torch.empty(shape, dtype=self.dtype, device=self.device)
         return torch.from_numpy(self._memory.room(name, shape, self._head.numpy().dtype))
 
-    def _made_end(self, top: int, with_top: bool) -> np.ndarray:
-        """Rows of the last layer where the top class is `top`, transposed (width, row)."""
-        rows = last_rows(self._head, torch.tensor([top]), with_top)[0]
-        return rows.T.contiguous().numpy()
-
 
 def last_rows(head: torch.Tensor, top: torch.Tensor, with_top: bool) -> torch.Tensor:
     """Rows (point, row, width) of the last layer `head` (class, width), as `carry` wants them."""
@@ -235,6 +230,11 @@ def last_rows(head: torch.Tensor, top: torch.Tensor, with_top: bool) -> torch.Te
     top_row = head[top][:, None]
     rows = head[others + (others >= top[:, None])].sub_(top_row)
     return torch.cat([top_row, rows], 1) if with_top else rows
+
+
+def _end(head: torch.Tensor, top: int, with_top: bool) -> np.ndarray:
+    """Rows of the last layer where the top class is `top`, transposed (width, row)."""
+    return last_rows(head, torch.tensor([top]), with_top)[0].T.contiguous().numpy()
 
 
 def rescale(rows: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
