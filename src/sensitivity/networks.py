@@ -247,7 +247,7 @@ def from_sequential(networks: nn.Sequential | Sequence[nn.Sequential]) -> Stack:
 _SUPPORTED = "nn.Linear, nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, ClampUnit and HardSigmoid"
 
 
-def _clamp_of(module: nn.Module) -> tuple[Clamp, float] | None:
+def clamp_of(module: nn.Module) -> tuple[Clamp, float] | None:
     """The clamp of an activation module and the factor by which to scale the layer before it."""
     match module:
         case ClampUnit():
@@ -271,7 +271,7 @@ def _affine_and_clamps(
     expects_linear = True
     for place, module in enumerate(network):
         where = f"{name}, layer {place} ({type(module).__name__})"
-        known = isinstance(module, nn.Linear) or _clamp_of(module) is not None
+        known = isinstance(module, nn.Linear) or clamp_of(module) is not None
         if known and not computes_as_its_base(module):
             raise TypeError(f"{where} {OWN_FORWARD}")
         if isinstance(module, nn.Linear):
@@ -285,7 +285,7 @@ def _affine_and_clamps(
             )
             layers.append((weight, bias, Clamp(0.0, -math.inf, math.inf)))
         else:
-            found = _clamp_of(module)
+            found = clamp_of(module)
             if found is None:
                 raise TypeError(
                     f"{where} is not supported in a stack; supported are {_SUPPORTED}. Networks of "

@@ -585,6 +585,9 @@ def test_clamps_without_a_bound():
     stages = read(upper, (1,))
     z = torch.tensor([[-5.0], [0.75], [3.0]], dtype=torch.float64)
     assert stages[0].unit.slope(z).flatten().tolist() == [1, 0, 0]
+    # torch's own clamp may be without a bound too
+    hardtanh = read(nn.Sequential(nn.Hardtanh(-np.inf, 1.0)), (1,))[0].unit
+    assert hardtanh.slope(z).flatten().tolist() == [1, 1, 0]
     assert read(nn.Sequential(nn.LeakyReLU(1.0)), (1,))[0].unit.thresholds == ()
 
 

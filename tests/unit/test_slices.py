@@ -6,7 +6,8 @@ from torch import nn
 from measure_helpers import codes, digits, fitted, untrained
 from sensitivity.measures import paths
 from sensitivity.measures.partition import partition
-from sensitivity.measures.polygons.walk import network_layers, walk
+from sensitivity.measures.polygons.layers import network_layers
+from sensitivity.measures.polygons.walk import walk
 from sensitivity.measures.slices import last_boundaries, predicted_classes
 from sensitivity.networks import from_sequential
 from sensitivity.units import UNITS

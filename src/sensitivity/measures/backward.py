@@ -101,6 +101,11 @@ class StackBackward:
         kept = END_BYTES // max(1, self.classes * self._head.nbytes)
         self._end = functools.lru_cache(max(1, kept))(functools.partial(_end, self._head))
 
+    @functools.cached_property
+    def _whole_blocks(self) -> list[tuple[int, torch.Tensor]]:
+        """Column blocks of W_1."""
+        return self._blocks(0)
+
     def _blocks(self, rows: int) -> list[tuple[int, torch.Tensor]]:
         """Column blocks (first row that is not zero, matrix) of W_1, or of R^T where cheaper."""
         if self._first is None:
@@ -148,7 +153,7 @@ class StackBackward:
         whole: bool = False,
     ) -> tuple[Iterable[torch.Tensor], torch.Tensor]:
         """See `Backward`."""
-        blocks = self._blocks(0) if whole else self._norm_blocks
+        blocks = self._whole_blocks if whole else self._norm_blocks
         power = torch.full(top.shape, float(self._power), dtype=torch.float64, device=top.device)
         count = self.classes - (not with_top)
         if not rescaled and alive_pays(count, self._hidden, blocks, derivatives):

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from sensitivity.measures.polygons.arrays import NumpyArrays, rows_at_once
+from sensitivity.measures.polygons.layers import Layer, network_layers
 from sensitivity.measures.polygons.points import Found
-from sensitivity.measures.polygons.walk import Crossings, Layer, network_layers
+from sensitivity.measures.polygons.walk import Crossings
 from sensitivity.networks import Stack
 
 #: discriminants up to this share of their terms are a touch

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sensitivity.measures.polygons.walk import SNAP, Layer, network_layers
+from sensitivity.measures.polygons.layers import SNAP, Layer, network_layers
 from sensitivity.networks import Stack
 
 #: a crossing closer to a corner than this share of the window's longer side is at the corner

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sensitivity.measures.partition import partition_parts
-from sensitivity.measures.polygons.walk import network_layers
+from sensitivity.measures.polygons.layers import network_layers
 from sensitivity.networks import Stack
 
 #: points of the plane evaluated at once

@@ -21,7 +21,8 @@ import torch
 from torch import nn
 
 from sensitivity.measures.polygons.arrays import arrays_on
-from sensitivity.measures.polygons.walk import Crossings, check_vertices, network_layers, walk
+from sensitivity.measures.polygons.layers import network_layers
+from sensitivity.measures.polygons.walk import Crossings, check_by, check_vertices, walk
 from sensitivity.measures.sequential.stages import check_networks
 from sensitivity.measures.sequential.transitions import sequential_crossings, sequential_transitions
 from sensitivity.networks import Stack
@@ -58,8 +59,7 @@ def transitions(
             names its place.
         ValueError: the vertices have another shape, or are not finite; `by` is something else.
     """
-    if by not in (None, "layer", "unit"):
-        raise ValueError(f"by: expected None, 'layer' or 'unit', found {by!r}")
+    check_by(by)
     check_networks(networks)
     if isinstance(networks, nn.Sequential):
         return sequential_transitions(networks, vertices, closed=closed, by=by)

@@ -14,18 +14,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from sensitivity.measures.polygons.arrays import (
-    Array,
-    Arrays,
-    NumpyArrays,
-    rows_at_once,
-    sort_order,
-)
+from sensitivity.measures.polygons.arrays import Array, Arrays, NumpyArrays, rows_at_once
 from sensitivity.measures.polygons.deepen import deepen, layer_crossings
-from sensitivity.measures.polygons.layers import SNAP, Layer, network_layers
+from sensitivity.measures.polygons.layers import SNAP, Layer
 from sensitivity.measures.polygons.points import Points
-
-__all__ = ["SNAP", "Crossings", "Layer", "check_vertices", "network_layers", "sort_order", "walk"]
 
 #: a first guess of the points at the deepest layer: each edge crosses this share of all units ...
 CROSSED = 0.25
@@ -68,12 +60,23 @@ def check_vertices(vertices: torch.Tensor, inputs: int) -> None:
         raise ValueError(
             f"vertices: expected shape (point, vertex, {inputs}), found {tuple(vertices.shape)}"
         )
-    finite = torch.isfinite(vertices)
+    check_finite(vertices)
+
+
+def check_finite(vertices: torch.Tensor) -> None:
+    """Raises a ValueError that names the first path (point, ...) that is not finite."""
+    finite = vertices.isfinite().flatten(1).all(1)
     if not finite.all():
-        point = int((~finite.all(2).all(1)).nonzero()[0])
         raise ValueError(
-            f"vertices: expected finite values, found others on the path of point {point}"
+            "vertices: expected finite values, found others on the path of point "
+            f"{int(finite.logical_not().nonzero()[0])}"
         )
+
+
+def check_by(by: str | None) -> None:
+    """Raises a ValueError unless counts can be given by this."""
+    if by not in (None, "layer", "unit"):
+        raise ValueError(f"by: expected None, 'layer' or 'unit', found {by!r}")
 
 
 def walk(

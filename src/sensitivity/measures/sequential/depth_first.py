@@ -23,8 +23,10 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from sensitivity.measures.polygons.walk import SNAP, Crossings, sort_order
-from sensitivity.measures.sequential.sides import Flips, Kinks, Memory, threshold_flips
+from sensitivity.measures.polygons.arrays import sort_order
+from sensitivity.measures.polygons.layers import SNAP
+from sensitivity.measures.polygons.walk import Crossings
+from sensitivity.measures.sequential.sides import Flips, Kinks, KnownSides, threshold_flips
 from sensitivity.measures.sequential.stages import Stage, Unit
 
 #: bytes of a chain of points at the widest layer: what the second-level cache holds ...
@@ -58,7 +60,7 @@ class Walk:
         widest = max((max(s.width, math.prod(s.inputs)) for s in self.stages), default=1)
         self.rows = max(LEAST_ROWS, CHUNK_BYTES // (8 * widest))
         self.memories = [
-            {at.index: Memory.empty(stage.width) for at in unit.thresholds or ()}
+            {at.index: KnownSides.empty(stage.width) for at in unit.thresholds or ()}
             for stage, unit in units
         ]
         self.scales = [0.0] * len(units)

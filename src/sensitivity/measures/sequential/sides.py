@@ -1,7 +1,7 @@
 """On which side of a threshold units are along a chain of points, and where they change it.
 
 A chain is part of a path: consecutive points, between which pre-activations are linear, apart from
-kinks that some units may have. Chains come in the order of the path, and `Memory` keeps what one
+kinks that some units may have. Chains come in the order of the path, and `KnownSides` keeps what one
 must know of those before. What is decided in degenerate cases is what
 `sensitivity.measures.transitions` says.
 """
@@ -96,7 +96,7 @@ class Flips:
 
 
 @dataclasses.dataclass
-class Memory:
+class KnownSides:
     """The sides of one threshold on which units (unit) were, up to where the path was followed."""
 
     #: whether the unit was last above
@@ -107,13 +107,13 @@ class Memory:
     known: np.ndarray
 
     @classmethod
-    def empty(cls, width: int) -> "Memory":
+    def empty(cls, width: int) -> "KnownSides":
         """At the start of a path."""
         return cls(*(np.zeros(width, bool) for _ in range(3)))
 
 
 def threshold_flips(
-    z: np.ndarray, kinks: Kinks | None, at: Threshold, tolerance: float, memory: Memory
+    z: np.ndarray, kinks: Kinks | None, at: Threshold, tolerance: float, memory: KnownSides
 ) -> Flips:
     """The crossings of one threshold along a chain.
 
@@ -150,7 +150,7 @@ class _Chain:
         above: np.ndarray,
         kinks: Kinks | None,
         at: Threshold,
-        memory: Memory,
+        memory: KnownSides,
     ) -> None:
         self.z, self.above, self.at, self.memory = z, above, at, memory
         self.kinks = kinks

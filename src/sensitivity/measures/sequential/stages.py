@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sensitivity.measures.sequential import affine
-from sensitivity.networks import OWN_FORWARD, ClampUnit, Stack, computes_as_its_base
+from sensitivity.networks import OWN_FORWARD, Stack, clamp_of, computes_as_its_base
 
 SUPPORTED = (
     "nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten, "
@@ -194,25 +194,17 @@ def _flat(model: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 def _unit(name: str, module: nn.Module) -> Unit | None:
     """The unit of an activation module."""
-    start = 0.0
-    match module:
-        case ClampUnit():
-            shift, low, high = module.bounds
-            bounds = [(0, low - shift, 1.0), (1, high - shift, -1.0)]
-            start = 1.0 if low == -math.inf else 0.0
-        case nn.Hardtanh():  # nn.ReLU6 is one
-            bounds = [(0, float(module.min_val), 1.0), (1, float(module.max_val), -1.0)]
-        case nn.Hardsigmoid():
-            bounds = [(0, -3.0, 1 / 6), (1, 3.0, -1 / 6)]
-        case nn.ReLU():
-            bounds = [(0, 0.0, 1.0)]
-        case nn.LeakyReLU():
-            start = float(module.negative_slope)
-            bounds = [(0, 0.0, 1.0 - start)]
-        case _ if isinstance(module, SMOOTH):
-            return Unit(name, _not_in_place(module))
-        case _:
-            return None
+    if isinstance(module, SMOOTH):
+        return Unit(name, _not_in_place(module))
+    if isinstance(module, nn.LeakyReLU):
+        start = float(module.negative_slope)
+        bounds = [(0, 0.0, 1.0 - start)]
+    elif (found := clamp_of(module)) is not None:
+        (shift, low, high), slope = found  # of the pre-activation times the slope
+        bounds = [(0, (low - shift) / slope, slope), (1, (high - shift) / slope, -slope)]
+        start = slope if low == -math.inf else 0.0
+    else:
+        return None
     thresholds = tuple(Threshold(*b) for b in bounds if math.isfinite(b[1]) and b[2])
     return Unit(name, _not_in_place(module), start, thresholds)
 

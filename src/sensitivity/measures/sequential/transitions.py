@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sensitivity.measures.polygons.walk import Crossings
+from sensitivity.measures.polygons.walk import Crossings, check_by, check_finite
 from sensitivity.measures.sequential.depth_first import Walk
 from sensitivity.measures.sequential.stages import Stage, device_of, read
 
@@ -37,8 +37,7 @@ def sequential_transitions(
         ValueError: the vertices have a shape that the network does not take, or are not finite;
             `by` is something else.
     """
-    if by not in (None, "layer", "unit"):
-        raise ValueError(f"by: expected None, 'layer' or 'unit', found {by!r}")
+    check_by(by)
     counts: list[np.ndarray] = []
     columns = 0
     with torch.no_grad():
@@ -92,11 +91,5 @@ def _walkable(model: nn.Sequential, vertices: torch.Tensor) -> tuple[list[Stage]
                 f"{stage.unit.name} has no transitions, since it is smooth and the network has no "
                 "linear regions: measure the Jacobian norm, or use nn.ReLU or another clamp"
             )
-    paths = vertices.detach().double().cpu()
-    finite = paths.isfinite().flatten(1).all(1)
-    if not finite.all():
-        raise ValueError(
-            "vertices: expected finite values, found others on the path of point "
-            f"{int(finite.logical_not().nonzero()[0])}"
-        )
-    return stages, paths
+    check_finite(vertices)
+    return stages, vertices.detach().double().cpu()
