@@ -1,8 +1,8 @@
 """On which side of a threshold units are along a chain of points, and where they change it.
 
 A chain is part of a path: consecutive points, between which pre-activations are linear, apart from
-kinks that some units may have. Chains come in the order of the path, and `KnownSides` keeps what one
-must know of those before. What is decided in degenerate cases is what
+kinks that some units may have. Chains come in the order of the path, and `KnownSides` keeps what
+one must know of those before. What is decided in degenerate cases is what
 `sensitivity.measures.transitions` says.
 """
 
