@@ -8,7 +8,7 @@ CORES ?= all
 ARGS ?=
 
 # a conda or system environment may be used instead: make run VENV=/path/to/environment
-READY := $(VENV)/.sensitivity-installed
+READY := $(VENV)/.sensigap-installed
 
 .PHONY: run test check format
 

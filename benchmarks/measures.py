@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from sensitivity.measures import jacobian_norm, paths, transitions
-from sensitivity.measures.ellipses import ellipse_transitions
-from sensitivity.measures.partition import partition
-from sensitivity.measures.sequential.stages import Stage, read
-from sensitivity.networks import Stack, from_sequential, initial
-from sensitivity.spec import NetworkSpec
+from sensigap.measures import jacobian_norm, paths, transitions
+from sensigap.measures.ellipses import ellipse_transitions
+from sensigap.measures.partition import partition
+from sensigap.measures.sequential.stages import Stage, read
+from sensigap.networks import Stack, from_sequential, initial
+from sensigap.spec import NetworkSpec
 
 
 def network(inputs: int, width: int, depth: int, count: int = 1, unit: str = "relu") -> Stack:

@@ -84,9 +84,9 @@ def engine(size: Size, stack: int, device: str) -> Workload:
     import torch
 
     sys.path.insert(0, str(SOURCE))
-    from sensitivity.spec import NetworkSpec
-    from sensitivity.training.augmentation import ImageTable
-    from sensitivity.training.trainer import Data, StackTrainer
+    from sensigap.spec import NetworkSpec
+    from sensigap.training.augmentation import ImageTable
+    from sensigap.training.trainer import Data, StackTrainer
 
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (IMAGES, *SHAPES[inputs]), dtype=np.uint8)
@@ -234,13 +234,13 @@ def jax(size: Size, stack: int, device: str) -> Workload:
     return run, stack * count
 
 
-def products(route: str, device: str) -> Workload:
+def products(backend: str, device: str) -> Workload:
     """Square matrix products of 1,024, each counted as a step, to find the device's best rate."""
     import torch
 
     a, b = torch.randn(2, 1024, 1024, device=device)
     out = torch.empty_like(a)
-    if route == "numpy":
+    if backend == "numpy":
         import numpy as np
 
         return lambda: np.matmul(a.numpy(), b.numpy(), out=out.numpy()), 1
@@ -257,7 +257,7 @@ def work(arguments: dict) -> None:
     device = arguments["device"]
     torch.set_num_threads(arguments["threads"])
     if arguments["method"] == "products":
-        run, steps = products(arguments["route"], device)
+        run, steps = products(arguments["backend"], device)
     else:
         run, steps = METHODS[arguments["method"]](
             tuple(arguments["size"]), arguments["stack"], device
@@ -345,10 +345,12 @@ def compare(
     )
     if device != "cpu":
         cores = 1
-    routes = ("numpy", "torch") if device == "cpu" else ("torch",)
+    backends = ("numpy", "torch") if device == "cpu" else ("torch",)
     peak = max(
-        2 * 1024**3 * measure(cores, 1, method="products", route=route, device=device, seconds=1)
-        for route in routes
+        2
+        * 1024**3
+        * measure(cores, 1, method="products", backend=backend, device=device, seconds=1)
+        for backend in backends
     )
     for size in sizes:
         found: dict[str, list[float]] = {name: [] for name in methods}

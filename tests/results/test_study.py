@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 import yaml
 
-from sensitivity.analysis.leaderboard import MEASURES
-from sensitivity.config import load
-from sensitivity.contracts import CONTRACTS
-from sensitivity.design import design
-from sensitivity.spec import FACTOR_SIDES
+from sensigap.analysis.leaderboard import MEASURES
+from sensigap.config import load
+from sensigap.design import design
+from sensigap.schema import SCHEMAS
+from sensigap.spec import FACTOR_SIDES
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def test_nothing_is_missing_where_it_was_measured(surveys, study):
         others = survey.isel(network=np.flatnonzero(survey["status"] != "fitted"))
         assert np.isnan(others["jacobian_norm"]).all()
         assert np.isnan(others["transitions"]).all()
-        for variable in CONTRACTS["complexity"].variables:
+        for variable in SCHEMAS["complexity"].variables:
             assert np.isnan(others[variable]).all(), variable
             # the margin may lack a value where a tenth of the training set may be wrong, and the
             # sharpness where the noise can be searched for in vain: seldom

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from sensitivity.measures import paths
-from sensitivity.networks import Stack, initial
-from sensitivity.spec import NetworkSpec
+from sensigap.measures import paths
+from sensigap.networks import Stack, initial
+from sensigap.spec import NetworkSpec
 
 
 def spec(**changes):

@@ -1,14 +1,14 @@
-"""Made-up surveys that keep their contract and hold the effects that a test asks for."""
+"""Made-up surveys that keep their schema and hold the effects that a test asks for."""
 
 import math
 
 import numpy as np
 import xarray as xr
 
-from sensitivity import survey as contracts
-from sensitivity.contracts import CONTRACTS, ELLIPSE_KINDS, ELLIPSE_STATES
-from sensitivity.seeds import generator
-from sensitivity.spec import FACTOR_SIDES
+from sensigap import survey as stores
+from sensigap.schema import ELLIPSE_KINDS, ELLIPSE_STATES, SCHEMAS
+from sensigap.seeds import generator
+from sensigap.spec import FACTOR_SIDES
 
 INPUTS = 64
 CLASSES = 10
@@ -197,8 +197,8 @@ def survey(
         }
         | {name: ("network", values) for name, values in table.items()},
     )
-    contracts.validate(dataset, "survey", "synthetic survey")
-    return contracts.describe(dataset, "survey")
+    stores.validate(dataset, "survey", "synthetic survey")
+    return stores.describe(dataset, "survey")
 
 
 def ellipses(
@@ -255,8 +255,8 @@ def ellipses(
             "angle": theta,
         },
     )
-    contracts.validate(result, "ellipses", "synthetic ellipses")
-    return contracts.describe(result, "ellipses")
+    stores.validate(result, "ellipses", "synthetic ellipses")
+    return stores.describe(result, "ellipses")
 
 
 def curves(dataset: xr.Dataset, *, checks: int = 10, seed: int = 0) -> xr.Dataset:
@@ -279,8 +279,8 @@ def curves(dataset: xr.Dataset, *, checks: int = 10, seed: int = 0) -> xr.Datase
             "step": ("check", 100 * np.arange(checks)),
         },
     )
-    contracts.validate(result, "curves", "synthetic curves")
-    return contracts.describe(result, "curves")
+    stores.validate(result, "curves", "synthetic curves")
+    return stores.describe(result, "curves")
 
 
 def slices(dataset: xr.Dataset, *, edges: int = 60, seed: int = 0) -> xr.Dataset:
@@ -321,8 +321,8 @@ def slices(dataset: xr.Dataset, *, edges: int = 60, seed: int = 0) -> xr.Dataset
             "y": x,
         },
     )
-    contracts.validate(result, "slices", "synthetic slices")
-    return contracts.describe(result, "slices")
+    stores.validate(result, "slices", "synthetic slices")
+    return stores.describe(result, "slices")
 
 
 def _set_side(table: dict[str, np.ndarray], factor: str, side: str, row: int) -> None:
@@ -348,7 +348,7 @@ def _complexity(
 
     The rest is noise.
     """
-    names = CONTRACTS["complexity"].variables
+    names = SCHEMAS["complexity"].variables
     found = {name: rng.normal(0, 1, len(size)) for name in names}
     found["sharpness_magnitude"] = 10 ** (log10_sensitivity + rng.normal(0, 0.2, len(size)))
     found["frobenius_product_log10"] += size

@@ -7,10 +7,10 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from sensitivity.analysis import resampled
-from sensitivity.analysis.bootstrap import DoesNotApply, resample_counts, signed_rank, summarise
-from sensitivity.analysis.wild_bootstrap import WEIGHTS, wild_cluster
-from sensitivity.seeds import generator
+from sensigap.analysis import resampled
+from sensigap.analysis.bootstrap import DoesNotApply, resample_counts, signed_rank, summarise
+from sensigap.analysis.wild_bootstrap import WEIGHTS, wild_cluster
+from sensigap.seeds import generator
 
 
 def test_mean_has_students_interval_and_p():

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 import synthetic
-from sensitivity import survey as contracts
-from sensitivity.analysis import verdicts
-from sensitivity.analysis.bootstrap import DoesNotApply, Result
-from sensitivity.analysis.claims import COLUMNS, Settings, claims, write_claims
-from sensitivity.analysis.verdicts import VERDICTS, Question, answer, holm, judge, verdict
+from sensigap import survey as stores
+from sensigap.analysis import verdicts
+from sensigap.analysis.bootstrap import DoesNotApply, Result
+from sensigap.analysis.claims import COLUMNS, Settings, claims, write_claims
+from sensigap.analysis.verdicts import VERDICTS, Question, answer, holm, judge, verdict
 
 FAST = Settings(bootstrap=200, point_networks=22)
 
@@ -289,7 +289,7 @@ def write_survey(path, dataset, ellipses=None):
     groups = {"training": synthetic.curves(dataset)}
     if ellipses is not None:
         groups["ellipses"] = ellipses
-    contracts.write(dataset, path, "survey", groups=groups)
+    stores.write(dataset, path, "survey", groups=groups)
 
 
 def test_written_table_is_that_of_the_stores_and_the_same_bytes_twice(tmp_path, survey, table):

@@ -7,9 +7,9 @@ import statsmodels.formula.api as smf
 from scipy import stats
 
 import synthetic
-from sensitivity.analysis import correlations, resampled
-from sensitivity.analysis.bootstrap import resample_counts
-from sensitivity.analysis.survey_table import (
+from sensigap.analysis import correlations, resampled
+from sensigap.analysis.bootstrap import resample_counts
+from sensigap.analysis.survey_table import (
     LeftOut,
     dummies,
     networks_table,
@@ -17,8 +17,8 @@ from sensitivity.analysis.survey_table import (
     survey_members,
     varying,
 )
-from sensitivity.analysis.verdicts import Settings
-from sensitivity.seeds import generator
+from sensigap.analysis.verdicts import Settings
+from sensigap.seeds import generator
 
 FAST = Settings(bootstrap=300)
 

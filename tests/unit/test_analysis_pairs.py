@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 import synthetic
-from sensitivity.analysis import factors, paths
-from sensitivity.analysis.verdicts import Settings, verdict
-from sensitivity.seeds import generator
-from sensitivity.spec import FACTOR_SIDES
+from sensigap.analysis import factors, paths
+from sensigap.analysis.verdicts import Settings, verdict
+from sensigap.seeds import generator
+from sensigap.spec import FACTOR_SIDES
 
 FAST = Settings(bootstrap=300)
 

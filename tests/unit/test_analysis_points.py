@@ -9,10 +9,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import synthetic
-from sensitivity.analysis import points
-from sensitivity.analysis.bootstrap import DoesNotApply, resample_counts
-from sensitivity.analysis.verdicts import Question, Settings
-from sensitivity.seeds import generator
+from sensigap.analysis import points
+from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
+from sensigap.analysis.verdicts import Question, Settings
+from sensigap.seeds import generator
 
 SETTINGS = Settings(bootstrap=60, point_networks=22)
 

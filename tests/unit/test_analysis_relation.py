@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import minimize
 
 import synthetic
-from sensitivity.analysis.relation import bounds, logit_gradient_norm, relation
-from sensitivity.seeds import generator
+from sensigap.analysis.relation import bounds, logit_gradient_norm, relation
+from sensigap.seeds import generator
 
 
 def test_relation_is_the_norm_of_the_softmax_jacobian_with_orthogonal_gradients():

@@ -6,9 +6,9 @@ import statsmodels.api as sm
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from sensitivity.analysis import resampled
-from sensitivity.analysis.bootstrap import resample_counts
-from sensitivity.seeds import generator
+from sensigap.analysis import resampled
+from sensigap.analysis.bootstrap import resample_counts
+from sensigap.seeds import generator
 
 OBSERVATIONS = 120
 RESAMPLES = 40
@@ -45,7 +45,7 @@ def test_counts_are_resamples(counts):
 
 def test_counts_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
     whole = resample_counts(generator(3, "counts"), 7, 50)
-    monkeypatch.setattr("sensitivity.analysis.bootstrap._DRAWS", 20)
+    monkeypatch.setattr("sensigap.analysis.bootstrap._DRAWS", 20)
     assert (resample_counts(generator(3, "counts"), 7, 50) == whole).all()
 
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sensitivity import survey
-from sensitivity.assembly import assemble
-from sensitivity.config import load
-from sensitivity.contracts import CONTRACTS
-from sensitivity.design import design, table
+from sensigap import survey
+from sensigap.assembly import assemble
+from sensigap.config import load
+from sensigap.design import design, table
+from sensigap.schema import SCHEMAS
 
 SAMPLES = 6
 
@@ -25,10 +25,10 @@ def members():
     )
 
 
-def made(contract, networks, rng, **sizes):
-    """A valid Dataset of a contract with random values."""
+def made(schema, networks, rng, **sizes):
+    """A valid Dataset of a schema with random values."""
     sizes = {"network": len(networks), **sizes}
-    described = CONTRACTS[contract]
+    described = SCHEMAS[schema]
 
     def values(variable):
         shape = [sizes[dim] for dim in variable.dims]
@@ -116,7 +116,7 @@ def test_every_network_of_the_design_is_there_with_what_was_measured(stores, mem
     )
     complexity = survey.read(found["complexity"][1], "complexity").load()
     names = [name for name in complexity["network"].values if name in members]
-    for name in CONTRACTS["complexity"].variables:
+    for name in SCHEMAS["complexity"].variables:
         np.testing.assert_array_equal(
             whole[name].sel(network=names), complexity[name].sel(network=names)
         )
@@ -154,7 +154,7 @@ def test_a_network_that_no_cohort_trained_is_told(stores, members):
     folder, found = stores
     only = {name: paths[:1] for name, paths in found.items()}
     with pytest.raises(
-        survey.ContractError, match=r"networks of .*design\.csv are in no training store"
+        survey.SchemaError, match=r"networks of .*design\.csv are in no training store"
     ):
         assemble(
             folder / "design.csv",

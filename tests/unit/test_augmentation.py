@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sensitivity.datasets import standardise
-from sensitivity.training.augmentation import ImageTable
+from sensigap.datasets import standardise
+from sensigap.training.augmentation import ImageTable
 from training_helpers import make_spec
 
 RNG = np.random.default_rng(0)

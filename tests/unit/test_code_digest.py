@@ -10,12 +10,12 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture
 def tree(tmp_path):
     files = {
-        "src/sensitivity/__init__.py": "",
-        "src/sensitivity/a.py": "from sensitivity import b\n\ndef f():\n    return b.x\n",
-        "src/sensitivity/b.py": "x = 1\n",
-        "src/sensitivity/c.py": "y = 1\n",
+        "src/sensigap/__init__.py": "",
+        "src/sensigap/a.py": "from sensigap import b\n\ndef f():\n    return b.x\n",
+        "src/sensigap/b.py": "x = 1\n",
+        "src/sensigap/c.py": "y = 1\n",
         "scripts/helper.py": "z = 1\n",
-        "scripts/script.py": '"""Says what."""\nimport helper\nfrom sensitivity.a import f\nf()\n',
+        "scripts/script.py": '"""Says what."""\nimport helper\nfrom sensigap.a import f\nf()\n',
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -31,16 +31,16 @@ def digest(tree):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("src/sensitivity/b.py", "# a comment\nx   = 1\n"),
+        ("src/sensigap/b.py", "# a comment\nx   = 1\n"),
         (
-            "src/sensitivity/a.py",
-            'from sensitivity import b\n\ndef f():\n    """Doc."""\n    return b.x\n',
+            "src/sensigap/a.py",
+            'from sensigap import b\n\ndef f():\n    """Doc."""\n    return b.x\n',
         ),
         (
             "scripts/script.py",
-            '"""Other."""\nimport helper\nfrom sensitivity.a import f\nf()  # now\n',
+            '"""Other."""\nimport helper\nfrom sensigap.a import f\nf()  # now\n',
         ),
-        ("src/sensitivity/c.py", "y = 2\n"),
+        ("src/sensigap/c.py", "y = 2\n"),
     ],
     ids=["comment", "docstring", "script's comment", "module that is not imported"],
 )
@@ -53,8 +53,8 @@ def test_what_does_not_run_does_not_count(tree, name, text):
 @pytest.mark.parametrize(
     "name",
     [
-        "src/sensitivity/a.py",
-        "src/sensitivity/b.py",
+        "src/sensigap/a.py",
+        "src/sensigap/b.py",
         "scripts/helper.py",
         "scripts/script.py",
     ],
@@ -67,7 +67,7 @@ def test_whatever_runs_counts(tree, name):
 
 
 def test_a_template_beside_a_module_counts(tree):
-    template = tree / "src" / "sensitivity" / "page.html"
+    template = tree / "src" / "sensigap" / "page.html"
     template.write_text("<p>")
     before = digest(tree)
     template.write_text("<div>")
@@ -75,9 +75,9 @@ def test_a_template_beside_a_module_counts(tree):
 
 
 def test_what_decides_no_number_does_not_count_but_its_imports_do(tree):
-    source = tree / "src" / "sensitivity"
-    (source / "progress.py").write_text("from sensitivity import c\n")
-    (source / "a.py").write_text("from sensitivity import b, progress\n")
+    source = tree / "src" / "sensigap"
+    (source / "progress.py").write_text("from sensigap import c\n")
+    (source / "a.py").write_text("from sensigap import b, progress\n")
     before = digest(tree)
     with (source / "progress.py").open("a") as file:
         file.write("w = 3\n")
@@ -96,17 +96,17 @@ def test_stages_do_not_hang_on_each_other():
         return {str(path.relative_to(source)) for path in found if source in path.parents}
 
     def none_of(found, *words):
-        return not [path for path in found for word in words if f"sensitivity/{word}" in path]
+        return not [path for path in found for word in words if f"sensigap/{word}" in path]
 
     training, claims = modules("train.py"), modules("claims.py")
-    assert "sensitivity/training/trainer.py" in training
+    assert "sensigap/training/trainer.py" in training
     assert none_of(training, "analysis", "measures", "config", "figures", "report")
-    assert "sensitivity/analysis/claims.py" in claims
+    assert "sensigap/analysis/claims.py" in claims
     assert none_of(claims, "training", "measures", "networks", "figures", "report")
     board = modules("leaderboard.py")
-    assert "sensitivity/analysis/leaderboard.py" in board
+    assert "sensigap/analysis/leaderboard.py" in board
     assert none_of(board, "training", "measures", "networks", "figures", "report")
-    assert "sensitivity/analysis/leaderboard.py" not in claims
+    assert "sensigap/analysis/leaderboard.py" not in claims
     for measure, others in {
         "jacobian": ("ellipses", "slices", "walk"),
         "transitions": ("ellipses", "slices", "jacobian"),
@@ -115,6 +115,6 @@ def test_stages_do_not_hang_on_each_other():
         "complexity": ("ellipses", "slices", "jacobian", "transitions", "walk"),
     }.items():
         found = modules(f"{measure}.py")
-        assert f"sensitivity/measures/cohort/{measure}.py" in found
+        assert f"sensigap/measures/cohort/{measure}.py" in found
         assert none_of(found, "analysis", "figures", "training/trainer")
         assert none_of(found, *(f"measures/{other}" for other in others)), measure

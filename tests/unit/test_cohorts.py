@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensitivity import cohorts
+from sensigap import cohorts
 from test_spec import BASE
 
 

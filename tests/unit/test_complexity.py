@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 
 from measure_helpers import digits, fitted, untrained
-from sensitivity.measures import complexity, sharpness
-from sensitivity.networks import Stack
-from sensitivity.units import UNITS
+from sensigap.measures import complexity, sharpness
+from sensigap.networks import Stack
+from sensigap.units import UNITS
 
 ALL_UNITS = tuple(UNITS)
 

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensitivity import config, spec, units
-from sensitivity.config import documentation, hyperparameters, models
-from sensitivity.config.faults import written_path
-from sensitivity.datasets.known import KNOWN
+from sensigap import config, spec, units
+from sensigap.config import documentation, hyperparameters, models
+from sensigap.config.faults import written_path
+from sensigap.datasets.known import KNOWN
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "config").glob("*.yaml"))
@@ -557,7 +557,7 @@ def test_the_schema_file_is_up_to_date():
     made = json.dumps(config.json_schema(), indent=2) + "\n"
     assert SCHEMA.read_text() == made, (
         "workflow/schemas/config.schema.json is out of date; make it again with\n"
-        "  python -m sensitivity.config > workflow/schemas/config.schema.json"
+        "  python -m sensigap.config > workflow/schemas/config.schema.json"
     )
 
 
@@ -565,7 +565,7 @@ def test_the_readme_is_up_to_date():
     page = README.read_text()
     assert page == documentation.updated(page), (
         "the tables of config/README.md are out of date; make them again with\n"
-        "  python -m sensitivity.config config/README.md"
+        "  python -m sensigap.config config/README.md"
     )
 
 
@@ -605,13 +605,13 @@ def test_the_schema_is_valid_and_agrees_with_the_models():
 
 def test_the_command_writes_the_schema():
     done = subprocess.run(
-        [sys.executable, "-m", "sensitivity.config"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "sensigap.config"], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == config.json_schema()
 
 
 def test_the_configuration_loads_without_heavy_packages():
-    code = "import sys, sensitivity.config; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys, sensigap.config; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "torchvision", "pandas", "xarray", "zarr", "sklearn", "scipy", "statsmodels"}
     assert heavy & set(done.stdout.split()) == set()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sensitivity import datasets
-from sensitivity.damage import DamagedFileError
-from sensitivity.datasets.images import Images
-from sensitivity.datasets.known import KNOWN
+from sensigap import datasets
+from sensigap.datasets.images import Images
+from sensigap.datasets.known import KNOWN
+from sensigap.integrity import DamagedFileError
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_images_that_are_not_as_published_are_refused(monkeypatch, tmp_path):
     pixels = np.arange(3 * 4, dtype=np.uint8).reshape(3, 1, 2, 2)
     pixels[1] = 0
     odd = Images(pixels, np.array([0, 1, 12]), pixels, np.array([0, 1]), "digits", ("a", "b"))
-    monkeypatch.setattr("sensitivity.datasets.store.read", lambda name, root: (odd, "nowhere"))
+    monkeypatch.setattr("sensigap.datasets.store.read", lambda name, root: (odd, "nowhere"))
     with pytest.raises(datasets.DatasetError) as error:
         datasets.prepare("digits", tmp_path / "odd.zarr")
     for part in (
@@ -207,9 +207,7 @@ def test_images_that_are_not_as_published_are_refused(monkeypatch, tmp_path):
 
 
 def test_importing_the_package_is_cheap():
-    code = (
-        "import sys, sensitivity.datasets; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    )
+    code = "import sys, sensigap.datasets; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "torchvision", "sklearn", "pandas", "xarray", "zarr", "pydantic"}
     assert heavy & set(done.stdout.split()) == set()

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensitivity import datasets
-from sensitivity.datasets import sources
-from sensitivity.datasets.known import KNOWN
+from sensigap import datasets
+from sensigap.datasets import sources
+from sensigap.datasets.known import KNOWN
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN, TEST = 40, 20
@@ -267,7 +267,7 @@ def test_missing_files_and_no_network_are_one_error(mnist_folder, no_network, tm
         f"looked for in: {folder}",
         "from data_root",
         "Copy the files there",
-        "$SENSITIVITY_DATA",
+        "$SENSIGAP_DATA",
     ):
         assert part in text
     assert not (tmp_path / "mnist.zarr").exists()
@@ -300,7 +300,7 @@ def test_a_truncated_file_is_told(mnist_folder, no_network, tmp_path):
 
 
 def published_mnist():
-    """A folder with the published MNIST: beside the repository, or in $SENSITIVITY_DATA."""
+    """A folder with the published MNIST: beside the repository, or in $SENSIGAP_DATA."""
     candidates = [REPOSITORY.parent / "shared" / "datasets", os.environ.get(sources.ENVIRONMENT)]
     for folder in candidates:
         if folder and (Path(folder) / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
@@ -313,7 +313,7 @@ PUBLISHED_MNIST = published_mnist()
 
 @pytest.mark.skipif(
     PUBLISHED_MNIST is None,
-    reason="needs the published MNIST in ../shared/datasets or $SENSITIVITY_DATA",
+    reason="needs the published MNIST in ../shared/datasets or $SENSIGAP_DATA",
 )
 def test_the_published_mnist(no_network, tmp_path):
     datasets.prepare("mnist", tmp_path / "mnist.zarr", PUBLISHED_MNIST)

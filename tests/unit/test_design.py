@@ -3,9 +3,9 @@ import io
 
 import numpy as np
 
-from sensitivity.config import load
-from sensitivity.design import design, network, table
-from sensitivity.spec import FACTOR_SIDES
+from sensigap.config import load
+from sensigap.design import design, network, table
+from sensigap.spec import FACTOR_SIDES
 
 AXES = {"depth": [1, 2, 3], "width": [16, 32], "unit": ["relu", "hardtanh"]}
 

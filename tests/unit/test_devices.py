@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sensitivity.training import devices
+from sensigap.training import devices
 
 CONTEXT = multiprocessing.get_context("spawn")
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from measure_helpers import check_parity, digits, fitted, untrained
-from sensitivity.contracts import ELLIPSE_KINDS
-from sensitivity.measures import ellipses as module
-from sensitivity.measures import paths
-from sensitivity.measures.ellipses import ellipse_crossings, ellipse_transitions
-from sensitivity.units import UNITS
+from sensigap.measures import ellipses as module
+from sensigap.measures import paths
+from sensigap.measures.ellipses import ellipse_crossings, ellipse_transitions
+from sensigap.schema import ELLIPSE_KINDS
+from sensigap.units import UNITS
 
 
 def ellipses(count=2):
@@ -138,7 +138,7 @@ def test_degenerate_ellipses():
 def test_touching_circle_counts_nothing():
     from torch import nn
 
-    from sensitivity.networks import from_sequential
+    from sensigap.networks import from_sequential
 
     circle = np.zeros((1, 3, 2))
     circle[0, 1, 0] = circle[0, 2, 1] = 1.0

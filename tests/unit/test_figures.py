@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 
 import synthetic
-from sensitivity import survey as contracts
-from sensitivity.analysis.verdicts import Settings
-from sensitivity.figures import FIGURES, SUFFIXES, draw, save
-from sensitivity.figures.captions import counts_sentence
-from sensitivity.figures.style import log_ticks
+from sensigap import survey as stores
+from sensigap.analysis.verdicts import Settings
+from sensigap.figures import FIGURES, SUFFIXES, draw, save
+from sensigap.figures.captions import counts_sentence
+from sensigap.figures.style import log_ticks
 
 SETTINGS = Settings(point_networks=8, bootstrap=200)
 
@@ -17,12 +17,12 @@ def nothing_fitted(dataset):
     """The same networks, none of which fits, so that nothing is measured."""
     dataset = dataset.copy(deep=True)
     dataset["status"][:] = "not fitted"
-    for name, variable in contracts.CONTRACTS["survey"].variables.items():
+    for name, variable in stores.SCHEMAS["survey"].variables.items():
         of_fitted = name in (
             "sensitivity",
             "train_sensitivity",
             "mean_transitions",
-            *contracts.CONTRACTS["complexity"].variables,
+            *stores.SCHEMAS["complexity"].variables,
         )
         if "sample" in variable.dims or of_fitted:
             dataset[name][:] = np.nan
@@ -36,7 +36,7 @@ def write(folder, surveys, *, groups=True):
         if groups:
             extra = {"ellipses": synthetic.ellipses(dataset), "slices": synthetic.slices(dataset)}
         paths[name] = folder / f"{name}.zarr"
-        contracts.write(dataset, paths[name], "survey", groups=extra)
+        stores.write(dataset, paths[name], "survey", groups=extra)
     return paths
 
 
@@ -123,7 +123,7 @@ def test_a_missing_survey_is_named(tmp_path):
 
 
 def test_counts_are_said_part_by_part():
-    from sensitivity.analysis.survey_table import LeftOut
+    from sensigap.analysis.survey_table import LeftOut
 
     two = LeftOut(1242, "survey networks")
     two.add("not fitted", 2)

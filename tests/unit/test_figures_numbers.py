@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import synthetic
-from sensitivity.analysis.verdicts import Settings
-from sensitivity.contracts import ELLIPSE_KINDS, ELLIPSE_STATES
-from sensitivity.figures import ellipses, factors, parameters, points, sensitivity, slices
-from sensitivity.spec import FACTOR_SIDES
+from sensigap.analysis.verdicts import Settings
+from sensigap.figures import ellipses, factors, parameters, points, sensitivity, slices
+from sensigap.schema import ELLIPSE_KINDS, ELLIPSE_STATES
+from sensigap.spec import FACTOR_SIDES
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from measure_helpers import digits, fitted, untrained
-from sensitivity.measures import alive, backward, jacobian, jacobian_norm, jacobian_rows
-from sensitivity.networks import from_sequential
-from sensitivity.units import UNITS
+from sensigap.measures import active, backward, jacobian, jacobian_norm, jacobian_rows
+from sensigap.networks import from_sequential
+from sensigap.units import UNITS
 
 
 def points(count=40, start=300):
@@ -72,10 +72,10 @@ def test_equals_autograd_in_float64(unit, trained, output):
 
 
 @pytest.mark.parametrize("width", [10, 100])
-@pytest.mark.parametrize("route", ["masked", "units", "alive"])
+@pytest.mark.parametrize("route", ["masked", "units", "active"])
 def test_routes_through_the_layers(width, route, monkeypatch):
     # 100 units: the plain product with W_1 (64, 100); 10 units: its triangular factor
-    monkeypatch.setattr(backward, "alive_pays", lambda *_: route == "alive")
+    monkeypatch.setattr(backward, "active_pays", lambda *_: route == "active")
     monkeypatch.setattr(backward.StackBackward, "_units_pay", lambda *_: route == "units")
     monkeypatch.setattr(backward, "TRIANGLE_COLUMNS", 4)
     stack = untrained(width=width, depth=3, units=["relu", "hardtanh"])
@@ -101,7 +101,7 @@ def test_the_route_taken_is_the_cheaper_one_by_count():
         )
         network = backward.StackBackward(stack, 0, 5 * classes)
         _, derivatives = network.forward(x + torch.linspace(-1, 1, 20))
-        return alive.alive_pays(classes - 1, network._hidden, network._norm_blocks, derivatives)
+        return active.active_pays(classes - 1, network._hidden, network._norm_blocks, derivatives)
 
     assert pays(width=400, classes=100)
     assert not pays(width=400, classes=10), "copying half of the weights costs more than it saves"

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from sensitivity.datasets.labels import training_labels
+from sensigap.datasets.labels import training_labels
 from training_helpers import make_spec
 
 TRUE = np.arange(2000) % 7

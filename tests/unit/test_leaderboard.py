@@ -10,11 +10,11 @@ import xarray as xr
 from scipy import stats
 
 import synthetic
-from sensitivity import survey as contracts
-from sensitivity.analysis import kendall
-from sensitivity.analysis.claims import claims
-from sensitivity.analysis.kendall import axis_pairs, granulated_kendall
-from sensitivity.analysis.leaderboard import (
+from sensigap import survey as stores
+from sensigap.analysis import kendall
+from sensigap.analysis.claims import claims
+from sensigap.analysis.kendall import axis_pairs, granulated_kendall
+from sensigap.analysis.leaderboard import (
     COLUMNS,
     MEASURES,
     STATISTICS,
@@ -22,8 +22,8 @@ from sensitivity.analysis.leaderboard import (
     measured,
     write_leaderboard,
 )
-from sensitivity.analysis.survey_table import survey_members
-from sensitivity.analysis.verdicts import Settings
+from sensigap.analysis.survey_table import survey_members
+from sensigap.analysis.verdicts import Settings
 
 SETTINGS = Settings(point_networks=2)
 
@@ -174,7 +174,7 @@ def test_each_data_set_stands_alone(survey, board):
 
 
 def test_the_csv_is_the_same_each_time(survey, tmp_path):
-    contracts.write(survey, tmp_path / "digits.zarr", "survey")
+    stores.write(survey, tmp_path / "digits.zarr", "survey")
     texts = []
     for name in ("a", "b"):
         write_leaderboard(
@@ -196,7 +196,7 @@ def test_500_networks_take_seconds():
 
 
 def test_a_survey_that_opens_lazily_will_do(survey, board, tmp_path):
-    contracts.write(survey, tmp_path / "digits.zarr", "survey")
+    stores.write(survey, tmp_path / "digits.zarr", "survey")
     opened = xr.open_zarr(tmp_path / "digits.zarr")
     found = leaderboard({"digits": opened}, SETTINGS).set_index("measure")
     pd.testing.assert_frame_equal(found, board, check_dtype=False)

@@ -7,9 +7,8 @@ import xarray as xr
 from sklearn.datasets import load_digits
 
 from measure_helpers import polygons, spec
-from sensitivity import assembly, datasets, networks, seeds, survey, weights
-from sensitivity.contracts import CONTRACTS
-from sensitivity.measures import (
+from sensigap import assembly, datasets, networks, seeds, survey, weights
+from sensigap.measures import (
     complexity,
     jacobian_norm,
     partition,
@@ -17,12 +16,13 @@ from sensitivity.measures import (
     sharpness,
     transitions,
 )
-from sensitivity.measures.cohort import ellipses, jacobian, slices
-from sensitivity.measures.cohort.complexity import measure_complexity
-from sensitivity.measures.cohort.ellipses import measure_ellipses
-from sensitivity.measures.cohort.jacobian import measure_jacobian
-from sensitivity.measures.cohort.slices import measure_slices
-from sensitivity.measures.cohort.transitions import measure_transitions
+from sensigap.measures.cohort import ellipses, jacobian, slices
+from sensigap.measures.cohort.complexity import measure_complexity
+from sensigap.measures.cohort.ellipses import measure_ellipses
+from sensigap.measures.cohort.jacobian import measure_jacobian
+from sensigap.measures.cohort.slices import measure_slices
+from sensigap.measures.cohort.transitions import measure_transitions
+from sensigap.schema import SCHEMAS
 
 JACOBIAN = {"training_points": 7, "seed": 0}
 POINTS = {"points": 5, "seed": 0}
@@ -55,7 +55,7 @@ def files(tmp_path, monkeypatch, images):
 
 
 def write_training(path, specs, statuses):
-    contract = CONTRACTS["training"]
+    schema = SCHEMAS["training"]
     sizes = {"network": len(specs), "check": 1}
     values = {"float": 0.0, "int": 0, "str": "", "bool": False}
 
@@ -65,8 +65,8 @@ def write_training(path, specs, statuses):
         return variable.dims, np.full(shape, values[variable.kind], dtype=dtype)
 
     dataset = xr.Dataset(
-        {name: filled(v) for name, v in contract.variables.items()},
-        {name: filled(v) for name, v in contract.coordinates.items()},
+        {name: filled(v) for name, v in schema.variables.items()},
+        {name: filled(v) for name, v in schema.coordinates.items()},
     )
     dataset["network"] = [one.id for one in specs]
     dataset["status"] = ("network", np.array(statuses, dtype=object))

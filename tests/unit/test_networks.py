@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from measure_helpers import spec
-from sensitivity.networks import ClampUnit, HardSigmoid, from_sequential, initial
-from sensitivity.units import UNITS
+from sensigap.networks import ClampUnit, HardSigmoid, from_sequential, initial
+from sensigap.units import UNITS
 
 MODULES = [
     nn.ReLU(),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sensitivity.training.optimizers import MINIBATCH_OPTIMIZERS, OPTIMIZER_CLASSES
+from sensigap.training.optimizers import MINIBATCH_OPTIMIZERS, OPTIMIZER_CLASSES
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 

@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from measure_helpers import codes, digits, fitted, untrained
-from sensitivity.measures import partition as module
-from sensitivity.measures import paths
-from sensitivity.measures.partition import partition
-from sensitivity.networks import from_sequential
-from sensitivity.units import UNITS
+from sensigap.measures import partition as module
+from sensigap.measures import paths
+from sensigap.measures.partition import partition
+from sensigap.networks import from_sequential
+from sensigap.units import UNITS
 
 WINDOW = (-10.0, 10.0, -9.0, 8.0)
 

@@ -9,13 +9,13 @@ import pytest
 from matplotlib.figure import Figure
 
 import synthetic
-from sensitivity import survey as contracts
-from sensitivity.analysis.claims import COLUMNS
-from sensitivity.analysis.leaderboard import COLUMNS as BOARD_COLUMNS
-from sensitivity.figures import Drawn, save
-from sensitivity.report import build
-from sensitivity.report.content import effect_text, p_text
-from sensitivity.report.timings import read_timings
+from sensigap import survey as stores
+from sensigap.analysis.claims import COLUMNS
+from sensigap.analysis.leaderboard import COLUMNS as BOARD_COLUMNS
+from sensigap.figures import Drawn, save
+from sensigap.report import build
+from sensigap.report.content import effect_text, p_text
+from sensigap.report.timings import read_timings
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 ADDRESSES = {"src", "href", "action", "data", "poster", "srcset"}
@@ -125,11 +125,11 @@ def study(tmp_path_factory):
     surveys = {}
     for seed, name in enumerate(("digits", "MNIST")):
         surveys[name] = root / "survey" / f"{name}.zarr"
-        contracts.write(
+        stores.write(
             synthetic.survey(seed=seed, networks=44, samples=40, pairs=3),
             surveys[name],
             "survey",
-            attributes=contracts.provenance(
+            attributes=stores.provenance(
                 device=f"cpu of {name}", config={"study": "demo", "axes": list(range(40))}
             ),
         )
@@ -253,7 +253,7 @@ def test_the_leaderboard_stands_in_its_order(page):
 
 def test_networks_are_counted_by_status(study, page):
     for name, path in study["surveys"].items():
-        dataset = contracts.read(path, "survey")
+        dataset = stores.read(path, "survey")
         status = dataset["status"].to_numpy()
         members = {
             "all networks": np.ones(len(status), bool),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from measure_helpers import polygons, untrained
-from sensitivity.measures import (
+from sensigap.measures import (
     crossings,
     jacobian_norm,
     jacobian_rows,
@@ -18,13 +18,13 @@ from sensitivity.measures import (
     transitions,
     transitions_along,
 )
-from sensitivity.measures.sequential import affine, depth_first
-from sensitivity.measures.sequential.backward import sequential_network
-from sensitivity.measures.sequential.depth_first import Walk
-from sensitivity.measures.sequential.stages import read
-from sensitivity.measures.sequential.transitions import sequential_crossings, sequential_transitions
-from sensitivity.networks import ClampUnit, HardSigmoid
-from sensitivity.units import UNITS
+from sensigap.measures.sequential import affine, depth_first
+from sensigap.measures.sequential.backward import sequential_network
+from sensigap.measures.sequential.depth_first import Walk
+from sensigap.measures.sequential.stages import read
+from sensigap.measures.sequential.transitions import sequential_crossings, sequential_transitions
+from sensigap.networks import ClampUnit, HardSigmoid
+from sensigap.units import UNITS
 
 THRESHOLDS = {
     nn.ReLU: [0.0],

@@ -4,13 +4,13 @@ import torch
 from torch import nn
 
 from measure_helpers import codes, digits, fitted, untrained
-from sensitivity.measures import paths
-from sensitivity.measures.partition import partition
-from sensitivity.measures.polygons.layers import network_layers
-from sensitivity.measures.polygons.walk import walk
-from sensitivity.measures.slices import last_boundaries, predicted_classes
-from sensitivity.networks import from_sequential
-from sensitivity.units import UNITS
+from sensigap.measures import paths
+from sensigap.measures.partition import partition
+from sensigap.measures.polygons.layers import network_layers
+from sensigap.measures.polygons.walk import walk
+from sensigap.measures.slices import last_boundaries, predicted_classes
+from sensigap.networks import from_sequential
+from sensigap.units import UNITS
 
 WINDOW = (-10.0, 10.0, -9.0, 8.0)
 
@@ -92,8 +92,8 @@ def test_parts_and_chunks_change_nothing(monkeypatch):
     axis = np.linspace(-8, 8, 20)
     whole = last_boundaries(stack, 0, frame, WINDOW, most=10**6)
     classes = predicted_classes(stack, 0, frame, axis, axis)
-    monkeypatch.setattr("sensitivity.measures.partition.GROUP_CORNERS", 50)
-    monkeypatch.setattr("sensitivity.measures.slices.CHUNK_POINTS", 7)
+    monkeypatch.setattr("sensigap.measures.partition.GROUP_CORNERS", 50)
+    monkeypatch.setattr("sensigap.measures.slices.CHUNK_POINTS", 7)
     parts = last_boundaries(stack, 0, frame, WINDOW, most=10**6)
     assert parts.regions == whole.regions
     assert len(parts.segments) == len(whole.segments)

@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from sensitivity import seeds
-from sensitivity.spec import NetworkSpec
+from sensigap import seeds
+from sensigap.spec import NetworkSpec
 
 BASE = NetworkSpec(
     dataset="digits",

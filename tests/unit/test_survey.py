@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sensitivity import survey
-from sensitivity.contracts import CONTRACTS
-from sensitivity.damage import DamagedFileError
+from sensigap import survey
+from sensigap.integrity import DamagedFileError
+from sensigap.schema import SCHEMAS
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_no_networks_can_be_stored(tmp_path, transitions):
             lambda d: d.drop_vars("label"),
             r"coordinate 'label' is missing; present: network, sample",
         ),
-        (lambda d: d.assign(x=1), r"variable 'x' is not in the contract; expected: transitions"),
+        (lambda d: d.assign(x=1), r"variable 'x' is not in the schema; expected: transitions"),
         (
             lambda d: d.transpose(),
             r"expected dims \('network', 'sample'\), found \('sample', 'network'\)",
@@ -72,7 +72,7 @@ def test_no_networks_can_be_stored(tmp_path, transitions):
     ],
 )
 def test_every_departure_from_the_contract_is_named(tmp_path, transitions, change, message):
-    with pytest.raises(survey.ContractError, match=message):
+    with pytest.raises(survey.SchemaError, match=message):
         survey.write(change(transitions), tmp_path / "store.zarr", "transitions")
     assert not list(tmp_path.iterdir())
 
@@ -83,8 +83,8 @@ def test_a_store_cut_short_is_told(tmp_path):
 
 
 def test_every_variable_says_what_it_is():
-    for contract in CONTRACTS.values():
-        for variable in {**contract.coordinates, **contract.variables}.values():
+    for schema in SCHEMAS.values():
+        for variable in {**schema.coordinates, **schema.variables}.values():
             assert variable.long_name
             assert variable.units
             assert variable.kind in ("float", "int", "bool", "str")

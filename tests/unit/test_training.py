@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from sensitivity import networks
-from sensitivity.training import cost
-from sensitivity.training import trainer as trainer_module
-from sensitivity.training.batches import batches
-from sensitivity.training.lbfgs import LBFGSTrainer
-from sensitivity.training.optimizers import MINIBATCH_OPTIMIZERS
-from sensitivity.training.passes import (
+from sensigap import networks
+from sensigap.training import cost
+from sensigap.training import trainer as trainer_module
+from sensigap.training.batches import batches
+from sensigap.training.lbfgs import LBFGSTrainer
+from sensigap.training.optimizers import MINIBATCH_OPTIMIZERS
+from sensigap.training.passes import (
     ForwardBackward,
     Layout,
     cross_entropy,
@@ -27,8 +27,8 @@ from sensitivity.training.passes import (
     runs_of,
     target_positions,
 )
-from sensitivity.training.schedule import check_steps
-from sensitivity.training.trainer import StackTrainer
+from sensigap.training.schedule import check_steps
+from sensigap.training.trainer import StackTrainer
 from training_helpers import CLASSES, TRAIN, UNIT_NAMES, make_data, make_spec, run, train
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(cost.__file__).parents[2])}
@@ -50,9 +50,9 @@ def flat(module, layout):
     return row[0]
 
 
-@pytest.mark.parametrize("route", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_gradients_equal_autograd(depth, route):
+def test_gradients_equal_autograd(depth, backend):
     specs = [
         make_spec(unit=unit, depth=depth, width=7, gain=2.0, seed=k, precision="float64")
         for k, unit in enumerate(UNIT_NAMES)
@@ -66,7 +66,7 @@ def test_gradients_equal_autograd(depth, route):
     gradients = torch.zeros_like(rows)
     x = torch.randn(4, 13, 9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     labels = np.random.default_rng(3).integers(CLASSES, size=(4, 13))
-    passes = ForwardBackward(layout, rows, gradients, x, runs=runs_of(UNIT_NAMES), route=route)
+    passes = ForwardBackward(layout, rows, gradients, x, runs=runs_of(UNIT_NAMES), backend=backend)
     passes.step(torch.from_numpy(target_positions(labels, CLASSES)))
     loss, right = cross_entropy(passes.logits, torch.from_numpy(labels))
     for k in range(4):
@@ -206,7 +206,7 @@ def test_the_torch_route_agrees():
     specs = company(6, precision="float64")
     data = make_data(torch.float64)
     expected = train(specs, data)
-    for key, network in train(specs, data, route="torch").items():
+    for key, network in train(specs, data, backend="torch").items():
         difference = network.parameters - expected[key].parameters
         assert difference.norm() / expected[key].parameters.norm() < 1e-10
 
@@ -387,7 +387,7 @@ def test_the_trainer_needs_only_torch_and_numpy():
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({blocked}))
-import sensitivity.training.lbfgs, sensitivity.training.trainer
+import sensigap.training.lbfgs, sensigap.training.trainer
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
 
@@ -395,7 +395,7 @@ import sensitivity.training.lbfgs, sensitivity.training.trainer
 def test_looking_for_a_gpu_does_not_import_torch():
     code = """
 import sys
-from sensitivity.training.devices import has_gpu
+from sensigap.training.devices import has_gpu
 has_gpu()
 assert "torch" not in sys.modules
 """

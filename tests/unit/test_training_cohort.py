@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 import torch
 
-from sensitivity import datasets, survey, weights
-from sensitivity.datasets.labels import training_labels
-from sensitivity.spec import NetworkSpec
-from sensitivity.training import Settings, checkpoints, devices, train_cohort
-from sensitivity.training import cohort as cohort_module
-from sensitivity.training.schedule import check_steps
+from sensigap import datasets, survey, weights
+from sensigap.datasets.labels import training_labels
+from sensigap.spec import NetworkSpec
+from sensigap.training import Settings, checkpoints, devices, train_cohort
+from sensigap.training import cohort as cohort_module
+from sensigap.training.schedule import check_steps
 from training_helpers import UNIT_NAMES, make_spec
 
 JOB = """
 import json, logging, sys
 import torch
-from sensitivity.spec import NetworkSpec
-from sensitivity.training import Settings, train_cohort
+from sensigap.spec import NetworkSpec
+from sensigap.training import Settings, train_cohort
 logging.basicConfig(level=logging.INFO)
 torch.set_num_threads(1)
 specs = [NetworkSpec.from_json(text) for text in json.loads(sys.argv[1])]
@@ -291,5 +291,5 @@ def test_networks_of_another_data_set_are_an_error(store, tmp_path):
 
 def test_a_checkpoint_of_another_route_is_not_used(interrupted, trained, store, caplog):
     paths = interrupted / "w.safetensors", interrupted / "curves.zarr"
-    train_cohort(some_specs(), store, *paths, Settings(route="torch"))
+    train_cohort(some_specs(), store, *paths, Settings(backend="torch"))
     assert "was written on cpu, products by default" in caplog.text

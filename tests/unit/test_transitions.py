@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from measure_helpers import check_parity, codes, fitted, polygons, untrained
-from sensitivity.measures import part_lengths, transitions, transitions_along
-from sensitivity.measures.polygons import walk
-from sensitivity.measures.polygons.arrays import NumpyArrays, TorchArrays, arrays_on, sort_order
-from sensitivity.measures.transitions import crossings
-from sensitivity.networks import ClampUnit, HardSigmoid, from_sequential
-from sensitivity.units import UNITS
+from sensigap.measures import part_lengths, transitions, transitions_along
+from sensigap.measures.polygons import walk
+from sensigap.measures.polygons.arrays import NumpyArrays, TorchArrays, arrays_on, sort_order
+from sensigap.measures.transitions import crossings
+from sensigap.networks import ClampUnit, HardSigmoid, from_sequential
+from sensigap.units import UNITS
 
 
 def samples(path, count):
@@ -30,7 +30,7 @@ def samples(path, count):
 def by_torch(monkeypatch):
     """Counts by what runs on a device, here on the processor."""
     # by its name in sys.modules, since the package has a function of the module's name
-    module = importlib.import_module("sensitivity.measures.transitions")
+    module = importlib.import_module("sensigap.measures.transitions")
     monkeypatch.setattr(module, "arrays_on", TorchArrays)
 
 
@@ -175,7 +175,7 @@ def route(request, monkeypatch):
         by_torch(monkeypatch)
     else:
         stride = {"products": 1, "some products": 3, "kinks": 10**9}[request.param]
-        monkeypatch.setattr("sensitivity.measures.polygons.deepen._stride", lambda *_: stride)
+        monkeypatch.setattr("sensigap.measures.polygons.deepen._stride", lambda *_: stride)
 
 
 @pytest.mark.usefixtures("route")

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from sensitivity import networks, weights
-from sensitivity.damage import DamagedFileError
+from sensigap import networks, weights
+from sensigap.integrity import DamagedFileError
 from test_spec import BASE
 
 SPECS = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sensitivity.figures import FIGURES
+from sensigap.figures import FIGURES
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
@@ -58,7 +58,7 @@ def test_the_conda_environment_has_the_same_pins():
     pins = dict(
         line.lower().split("==") for line in (REPOSITORY / "constraints.txt").read_text().split()
     )
-    listed = re.findall(r"- ([\w-]+)==(\S+)", (REPOSITORY / "envs/sensitivity.yaml").read_text())
+    listed = re.findall(r"- ([\w-]+)==(\S+)", (REPOSITORY / "envs/sensigap.yaml").read_text())
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert {name for name, _ in listed} == {
         re.match(r"[\w-]+", requirement).group() for requirement in project["dependencies"]

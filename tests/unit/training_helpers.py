@@ -5,9 +5,9 @@ import functools
 import numpy as np
 import torch
 
-from sensitivity.spec import NetworkSpec
-from sensitivity.training.augmentation import ImageTable
-from sensitivity.training.trainer import Data, StackTrainer
+from sensigap.spec import NetworkSpec
+from sensigap.training.augmentation import ImageTable
+from sensigap.training.trainer import Data, StackTrainer
 
 UNIT_NAMES = ("relu", "relu6", "hardtanh", "hardsigmoid")
 TRAIN, TEST, CLASSES = 90, 40, 5

@@ -41,7 +41,7 @@ class Checkout:
         return path
 
     def snakemake(self, *arguments, config="tiny.yaml", check=True, command=("-m", "snakemake")):
-        environment = {k: v for k, v in os.environ.items() if k != "SENSITIVITY_DATA"}
+        environment = {k: v for k, v in os.environ.items() if k != "SENSIGAP_DATA"}
         done = subprocess.run(
             [
                 sys.executable,

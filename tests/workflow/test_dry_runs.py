@@ -71,7 +71,7 @@ def test_a_dry_run_lists_its_jobs_however_it_is_asked_for(untouched):
 
 
 def test_a_device_on_this_host_is_asked_for(untouched, monkeypatch):
-    monkeypatch.setenv("SENSITIVITY_PRETEND_DEVICES", "1")
+    monkeypatch.setenv("SENSIGAP_PRETEND_DEVICES", "1")
     told = untouched.snakemake("--dry-run")
     jobs = re.findall(r"^rule (\w+):.*?resources: ([^\n]*)", told.stdout + told.stderr, re.M | re.S)
     asking = {rule for rule, resources in jobs if "gpu=1" in resources}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from checkouts import TINY
-from sensitivity import cohorts
+from sensigap import cohorts
 
 pytestmark = pytest.mark.workflow
 AFTER_SURVEY = {"claims": 1, "leaderboard": 1, "figures": 1, "report": 1}
@@ -113,8 +113,8 @@ def test_damaged_weights_are_named_and_made_again(checkout, damage):
 @pytest.mark.parametrize(
     "name",
     [
-        "src/sensitivity/training/trainer.py",
-        "src/sensitivity/survey.py",
+        "src/sensigap/training/trainer.py",
+        "src/sensigap/survey.py",
         "workflow/scripts/train.py",
         "workflow/scripts/claims.py",
     ],
@@ -126,7 +126,7 @@ def test_a_comment_runs_nothing(checkout, name):
 
 
 def test_code_of_the_analysis_runs_the_analysis(checkout):
-    path = checkout.folder / "src" / "sensitivity" / "analysis" / "claims.py"
+    path = checkout.folder / "src" / "sensigap" / "analysis" / "claims.py"
     path.write_text(path.read_text() + "\nWIDER = 1\n")
     found = checkout.jobs()
     assert found["claims"] == 1

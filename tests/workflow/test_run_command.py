@@ -10,7 +10,7 @@ import time
 import pytest
 
 from checkouts import copy_repository
-from sensitivity.cohorts import read_plan
+from sensigap.cohorts import read_plan
 
 pytestmark = pytest.mark.workflow
 RUN = ("workflow/run.py",)
@@ -81,7 +81,7 @@ def test_eight_jobs_share_four_devices(tmp_path, monkeypatch):
             "execution": {"cohort_tflop": 1e-6},
         }
     )
-    monkeypatch.setenv("SENSITIVITY_PRETEND_DEVICES", "4")
+    monkeypatch.setenv("SENSIGAP_PRETEND_DEVICES", "4")
     checkout.snakemake("--until", "train", "--cores", "8", "--resources", "gpu=4")
     spans = {}
     for log in checkout.study.glob("logs/train/*.log"):

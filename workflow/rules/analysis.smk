@@ -11,7 +11,7 @@ rule claims:
     benchmark:
         "results/{study}/timings/claims/all.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -34,7 +34,7 @@ rule leaderboard:
     benchmark:
         "results/{study}/timings/leaderboard/all.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=8000,

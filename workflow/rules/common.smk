@@ -14,10 +14,10 @@ from code_digest import code_digest
 from environment import add_to_python_path
 from run_summary import say_report, show_summary
 
-from sensitivity import cohorts
-from sensitivity.config import ConfigError, load
-from sensitivity.design import design, in_ellipses, table
-from sensitivity.training.devices import has_gpu
+from sensigap import cohorts
+from sensigap.config import ConfigError, load
+from sensigap.design import design, in_ellipses, table
+from sensigap.training.devices import has_gpu
 
 add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
 
@@ -45,7 +45,7 @@ WITH_ELLIPSES = [
     c for c in COHORTS if any(in_ellipses(STUDY, s.id) for s in COHORT_SPECS[c])
 ]
 WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slices])
-# the figures of sensitivity.figures, in the order of the report; named here since importing them
+# the figures of sensigap.figures, in the order of the report; named here since importing them
 # imports matplotlib
 FIGURES = (
     "sensitivity",

@@ -9,7 +9,7 @@ rule dataset:
     benchmark:
         "results/datasets/timings/{dataset}/dataset.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -9,7 +9,7 @@ rule design:
     benchmark:
         "results/{study}/timings/design/all.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=1000,

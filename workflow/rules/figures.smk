@@ -16,7 +16,7 @@ rule figures:
     benchmark:
         "results/{study}/timings/figures/all.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=8000,

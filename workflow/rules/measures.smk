@@ -15,7 +15,7 @@ rule jacobian:
     benchmark:
         "results/{study}/timings/jacobian/{cohort}.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         gpu=GPUS,
@@ -42,7 +42,7 @@ rule transitions:
     benchmark:
         "results/{study}/timings/transitions/{cohort}.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         gpu=GPUS,
@@ -69,7 +69,7 @@ rule complexity:
     benchmark:
         "results/{study}/timings/complexity/{cohort}.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         gpu=GPUS,
@@ -98,7 +98,7 @@ rule ellipses:
     benchmark:
         "results/{study}/timings/ellipses/{cohort}.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         gpu=GPUS,
@@ -127,7 +127,7 @@ rule slices:
     benchmark:
         "results/{study}/timings/slices/{cohort}.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -12,7 +12,7 @@ rule report:
     log:
         "results/{study}/logs/report.log",
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=4000,

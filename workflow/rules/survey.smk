@@ -23,7 +23,7 @@ rule survey:
     benchmark:
         "results/{study}/timings/survey/{dataset}.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=16000,

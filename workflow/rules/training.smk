@@ -12,7 +12,7 @@ rule train:
     benchmark:
         "results/{study}/timings/train/{cohort}.tsv"
     conda:
-        "../../envs/sensitivity.yaml"
+        "../../envs/sensigap.yaml"
     threads: 1
     resources:
         gpu=GPUS,

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from job import job
-from sensitivity.analysis.claims import write_claims
-from sensitivity.analysis.verdicts import Settings
+from sensigap.analysis.claims import write_claims
+from sensigap.analysis.verdicts import Settings
 
 if __name__ == "__main__":
     with job(snakemake):

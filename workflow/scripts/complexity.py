@@ -1,8 +1,8 @@
 """Complexity measures of a cohort's fitted networks."""
 
 from job import execution, job, limit_threads
-from sensitivity.measures.cohort.complexity import measure_complexity
-from sensitivity.training.devices import lease
+from sensigap.measures.cohort.complexity import measure_complexity
+from sensigap.training.devices import lease
 
 if __name__ == "__main__":
     with job(snakemake), lease(**execution(snakemake, "jobs_per_gpu")) as device:

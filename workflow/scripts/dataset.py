@@ -1,7 +1,7 @@
 """A data set as a Zarr store, downloaded or read from the data folder."""
 
 from job import job
-from sensitivity.datasets import prepare
+from sensigap.datasets import prepare
 
 if __name__ == "__main__":
     with job(snakemake):

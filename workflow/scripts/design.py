@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from job import job
-from sensitivity.config import load
-from sensitivity.design import design, table
+from sensigap.config import load
+from sensigap.design import design, table
 
 if __name__ == "__main__":
     with job(snakemake):

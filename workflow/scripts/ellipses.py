@@ -1,8 +1,8 @@
 """Jacobian norms and transitions of a cohort's chosen networks along ellipses."""
 
 from job import execution, job, limit_threads
-from sensitivity.measures.cohort.ellipses import measure_ellipses
-from sensitivity.training.devices import lease
+from sensigap.measures.cohort.ellipses import measure_ellipses
+from sensigap.training.devices import lease
 
 if __name__ == "__main__":
     with job(snakemake), lease(**execution(snakemake, "jobs_per_gpu")) as device:

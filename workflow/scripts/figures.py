@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from job import job
-from sensitivity.analysis.verdicts import Settings
-from sensitivity.figures import FIGURES, draw
+from sensigap.analysis.verdicts import Settings
+from sensigap.figures import FIGURES, draw
 
 if __name__ == "__main__":
     with job(snakemake):

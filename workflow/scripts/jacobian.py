@@ -1,8 +1,8 @@
 """Jacobian norms of a cohort's fitted networks at every test point."""
 
 from job import execution, job, limit_threads
-from sensitivity.measures.cohort.jacobian import measure_jacobian
-from sensitivity.training.devices import lease
+from sensigap.measures.cohort.jacobian import measure_jacobian
+from sensigap.training.devices import lease
 
 if __name__ == "__main__":
     with job(snakemake), lease(**execution(snakemake, "jobs_per_gpu")) as device:

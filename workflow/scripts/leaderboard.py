@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from job import job
-from sensitivity.analysis.leaderboard import write_leaderboard
-from sensitivity.analysis.verdicts import Settings
+from sensigap.analysis.leaderboard import write_leaderboard
+from sensigap.analysis.verdicts import Settings
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from job import job
-from sensitivity.report import build
+from sensigap.report import build
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -1,7 +1,7 @@
 """Region boundaries of a cohort's chosen networks over a plane of training points."""
 
 from job import job, limit_threads
-from sensitivity.measures.cohort.slices import measure_slices
+from sensigap.measures.cohort.slices import measure_slices
 
 if __name__ == "__main__":
     with job(snakemake):

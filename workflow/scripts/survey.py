@@ -1,9 +1,9 @@
 """The survey of one data set."""
 
 from job import job
-from sensitivity.assembly import assemble
-from sensitivity.config import load
-from sensitivity.survey import provenance
+from sensigap.assembly import assemble
+from sensigap.config import load
+from sensigap.survey import provenance
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -1,8 +1,8 @@
 """Trains the networks of one cohort."""
 
 from job import execution, job, limit_threads
-from sensitivity.cohorts import read_plan, specs_by_cohort
-from sensitivity.training.cohort import Settings, train_cohort
+from sensigap.cohorts import read_plan, specs_by_cohort
+from sensigap.training.cohort import Settings, train_cohort
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -1,8 +1,8 @@
 """Exact transitions of a cohort's fitted networks at the chosen test points."""
 
 from job import execution, job, limit_threads
-from sensitivity.measures.cohort.transitions import measure_transitions
-from sensitivity.training.devices import lease
+from sensigap.measures.cohort.transitions import measure_transitions
+from sensigap.training.devices import lease
 
 if __name__ == "__main__":
     with job(snakemake), lease(**execution(snakemake, "jobs_per_gpu")) as device:

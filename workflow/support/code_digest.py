@@ -15,14 +15,14 @@ from pathlib import Path
 #: modules that decide no number: who a network is (which shows in its id), how stores are described
 #: and files kept, how far a job is. Their imports count all the same.
 NO_RESULTS = (
-    "sensitivity/spec.py",
-    "sensitivity/contracts.py",
-    "sensitivity/survey.py",
-    "sensitivity/damage.py",
-    "sensitivity/files.py",
-    "sensitivity/progress.py",
-    "sensitivity/training/checkpoints.py",
-    "sensitivity/training/devices.py",
+    "sensigap/spec.py",
+    "sensigap/schema.py",
+    "sensigap/survey.py",
+    "sensigap/integrity.py",
+    "sensigap/files.py",
+    "sensigap/progress.py",
+    "sensigap/training/checkpoints.py",
+    "sensigap/training/devices.py",
     "support/job.py",
 )
 

@@ -25,11 +25,11 @@ def job(snakemake: Any) -> Iterator[None]:
     name = "-".join([snakemake.rule, *map(str, snakemake.wildcards)])
     progress = log.parents[len(log.parts) - 3] / "progress" / f"{name}.json"
     progress.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["SENSITIVITY_PROGRESS"] = str(progress)
+    os.environ["SENSIGAP_PROGRESS"] = str(progress)
     try:
         yield
     except Exception as error:
-        told = type(error).__module__.startswith("sensitivity.")
+        told = type(error).__module__.startswith("sensigap.")
         logging.error("%s", error if told else traceback.format_exc())
         sys.exit(1)
     finally:

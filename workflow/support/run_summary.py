@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from sensitivity.progress import duration
+from sensigap.progress import duration
 
 #: rough seconds of a job beside its matrix products: starting Python, importing, reading, writing
 OVERHEAD_S = 3.0

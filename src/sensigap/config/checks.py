@@ -1,0 +1,280 @@
+"""Faults between the keys of a configuration, looked for in whatever part of it is valid."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sensigap.config.faults import Fault, Path, near_miss, written
+from sensigap.config.models import Ellipses, Slices
+from sensigap.config.valid import FAULTY, Valid, as_list, as_mapping
+from sensigap.datasets.known import KNOWN
+
+
+def faults_between(valid: Valid) -> list[Fault]:
+    """All faults between keys, one for each place.
+
+    Args:
+        valid: the part of the configuration in which no other fault was found.
+    """
+    faults: dict[Path, Fault] = {}
+    for check in _CHECKS:
+        for fault in check(valid):
+            # a value under `defaults` is at fault once, however many blocks use it
+            faults.setdefault(fault.path, fault)
+    return list(faults.values())
+
+
+def _study_name(valid: Valid) -> Iterator[Fault]:
+    if valid.mapping.get("study") == "datasets":
+        yield Fault(("study",), 'found "datasets"', "any other name: results/datasets/ is taken")
+
+
+def _dataset_settings(valid: Valid) -> Iterator[Fault]:
+    for name in valid.listed:
+        facts, path = KNOWN[name], ("datasets", name)
+        size, shift = valid.dataset(name, "train_size"), valid.dataset(name, "max_shift")
+        if size is not None and size > facts.train_size:
+            yield Fault(
+                (*path, "train_size"),
+                f"found {size}",
+                f"at most {facts.train_size}, the published training set of {name}",
+                "write null for the whole set",
+            )
+        side = min(facts.height, facts.width)
+        if shift is not None and shift >= side:
+            yield Fault(
+                (*path, "max_shift"),
+                f"found {shift}",
+                f"below {side}, the side of an image of {name} in pixels",
+            )
+
+
+def _dataset_lists(valid: Valid) -> Iterator[Fault]:
+    listed, settings = valid.listed, valid.mapping.get("datasets")
+    doubtful = not isinstance(settings, dict) or FAULTY in settings.values()
+    for path, block in valid.blocks():
+        named = as_list(block.get("datasets"))
+        yield from _duplicates((*path, "datasets"), named)
+        for k, name in enumerate(named):
+            if name is not FAULTY and name not in listed and not doubtful:
+                yield Fault(
+                    (*path, "datasets", k),
+                    f"found {written(name)}, which the study does not list",
+                    f"a key of datasets: {', '.join(listed) or 'none there'}",
+                    near_miss(name, listed) or f"add {name}: {{}} under datasets",
+                )
+
+
+def _duplicates(path: Path, values: list[Any]) -> Iterator[Fault]:
+    for k, value in enumerate(values):
+        if value is not FAULTY and value in values[:k]:
+            first = values.index(value)
+            yield Fault(
+                (*path, k), f"found {written(value)} again", f"each value once (first at [{first}])"
+            )
+
+
+def _axis_values(valid: Valid) -> Iterator[Fault]:
+    for path, block in valid.blocks():
+        axes = block.get("axes")
+        if axes == {}:
+            yield Fault(
+                (*path, "axes"), "found no axis", "at least one hyper-parameter with its values"
+            )
+        for name, values in as_mapping(axes).items():
+            yield from _duplicates((*path, "axes", name), as_list(values))
+        yield from _duplicates((*path, "rows"), as_list(block.get("rows")))
+    slices = valid.section("measures", "slices")
+    yield from _duplicates(("measures", "slices", "networks"), as_list(slices.get("networks")))
+
+
+def _draws(valid: Valid) -> Iterator[Fault]:
+    for path, block in valid.blocks():
+        axes, draws = as_mapping(block.get("axes")), block.get("draws")
+        lists = list(axes.values())
+        if "seed" not in axes:
+            continue  # every draw then has a seed of its own, and no two are the same network
+        if not isinstance(draws, int) or not lists or not all(isinstance(v, list) for v in lists):
+            continue
+        combinations = math.prod(len(values) for values in lists)
+        if draws > combinations:
+            yield Fault(
+                (*path, "draws"),
+                f"found {draws}",
+                f"at most {combinations}, all combinations of the axes: more would repeat",
+                "add values, or leave seed out: every draw then has its own",
+            )
+
+
+def _batches(valid: Valid) -> Iterator[Fault]:
+    for group in valid.groups:
+        optimizers = [value for _, value in group.values["optimizer"]]
+        if optimizers and all(value == "lbfgs" for value in optimizers):
+            continue
+        sizes = {name: valid.dataset(name, "train_size") for name in group.datasets}
+        for path, batch in group.values["batch_size"]:
+            for name, size in sizes.items():
+                if size is None or batch < size or (batch == size and group.factor != "batch"):
+                    continue
+                below = group.factor == "batch"
+                yield Fault(
+                    path,
+                    f"found {batch}",
+                    f"{'below' if below else 'at most'} {size}, the training set of {name}"
+                    + (", for the pair's minibatch side" if below else ""),
+                )
+                break
+
+
+def _stops(valid: Valid) -> Iterator[Fault]:
+    used = False
+    for group in valid.groups:
+        stops, targets = group.values["stop"], group.values["target_loss"]
+        ends = [path for path, value in stops if value == "loss"]
+        used = used or bool(ends) or not stops
+        for path, target in targets:
+            if ends and target <= 0 and "target_loss" in group.given:
+                yield Fault(path, f"found {target}", "a number above 0 (nat) with stop: loss")
+            elif ends and target <= 0:
+                yield Fault(
+                    ends[0],
+                    'found "loss" without a target_loss',
+                    "steps, fitted, or loss with a target_loss above 0 (nat)",
+                    "add target_loss here or under defaults",
+                )
+            elif stops and not ends and "target_loss" in group.given:
+                yield Fault(path, f"found {target}", "target_loss only with stop: loss")
+    target = valid.section("defaults").get("target_loss", 0)
+    if valid.groups and not used and target is not FAULTY and target > 0:
+        yield Fault(
+            ("defaults", "target_loss"),
+            f"found {target}",
+            "target_loss only where some network has stop: loss",
+        )
+
+
+def _augmentation(valid: Valid) -> Iterator[Fault]:
+    for group in valid.groups:
+        if not any(value is True for _, value in group.values["augmentation"]):
+            continue
+        for name in group.datasets:
+            shift, flip = valid.dataset(name, "max_shift"), valid.dataset(name, "flip")
+            if shift == 0 and flip is False:
+                yield Fault(
+                    ("datasets", name, "max_shift"),
+                    "found 0 with flip false, but augmented networks are asked for",
+                    "max_shift above 0 or flip true, so that augmentation does something",
+                )
+
+
+def _full_batch_augmentation(valid: Valid) -> Iterator[Fault]:
+    """L-BFGS's line search needs the same images at every evaluation."""
+    for group in valid.groups:
+        augmented = [path for path, value in group.values["augmentation"] if value is True]
+        full = [path for path, value in group.values["optimizer"] if value == "lbfgs"]
+        if augmented and group.factor == "batch":
+            yield Fault(
+                augmented[0],
+                "found true",
+                "false in the factor batch: the full-batch side, lbfgs, cannot be augmented",
+            )
+        elif augmented and full:
+            yield Fault(
+                full[0],
+                'found "lbfgs" for networks with augmentation',
+                "sgd, momentum, adam or rmsprop with augmentation: lbfgs needs a fixed full batch",
+                "give lbfgs a block of its own",
+            )
+
+
+def _full_batch_precision(valid: Valid) -> Iterator[Fault]:
+    """L-BFGS compares losses that differ by less than a rounded product does."""
+    for group in valid.groups:
+        full = [path for path, value in group.values["optimizer"] if value == "lbfgs"]
+        for path, value in group.values["precision"]:
+            if value in ("tf32", "bf16") and (full or group.factor == "batch"):
+                yield Fault(
+                    path,
+                    f'found "{value}" for networks with lbfgs',
+                    "float32 or float64: its line search cannot tell a step from a rounding error",
+                    "give lbfgs a block of its own",
+                )
+                break
+
+
+def _factors(valid: Valid) -> Iterator[Fault]:
+    for name, factor in valid.section("factors").items():
+        axes, path = as_mapping(as_mapping(factor).get("axes")), ("factors", name, "axes")
+        own = "optimizer" if name == "batch" else name
+        if own in axes:
+            yield Fault(
+                (*path, own),
+                "the factor's own hyper-parameter cannot be an axis",
+                "any other hyper-parameter",
+                "leave it out: the factor sets it on both sides of a pair",
+            )
+        for key in ("learning_rate", "batch_size", "steps"):
+            values = as_list(axes.get(key))
+            if name == "batch" and len(values) > 1:
+                yield Fault(
+                    (*path, key),
+                    f"found {len(values)} values",
+                    "one value: the full-batch side does not use it and would be in several pairs",
+                )
+
+
+def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:
+    measures = as_mapping(valid.mapping.get("measures", {}))
+    ellipses = {**Ellipses().model_dump(), **as_mapping(measures.get("ellipses", {}))}
+    slices = {**Slices().model_dump(), **as_mapping(measures.get("slices", {}))}
+    asks_ellipses = isinstance(ellipses["share"], float | int) and ellipses["share"] > 0
+    for name in valid.listed:
+        size, classes = valid.dataset(name, "train_size"), KNOWN[name].classes
+        least = 2 * classes + 1
+        if size is None or size >= least:
+            continue
+        if asks_ellipses:
+            yield Fault(
+                ("datasets", name, "train_size"),
+                f"found {size}",
+                f"at least {least} for ellipses (2 x {classes} classes + 1: then some "
+                "class has three images)",
+                "or set measures.ellipses.share to 0",
+            )
+        elif as_list(slices["networks"]):
+            yield Fault(
+                ("datasets", name, "train_size"),
+                f"found {size}",
+                f"at least {least} for slices, as for ellipses: they go through three training "
+                "images of different classes",
+                "or set measures.slices.networks to []",
+            )
+
+
+def _transition_points(valid: Valid) -> Iterator[Fault]:
+    points = valid.section("measures", "transitions").get("points")
+    for name in valid.listed:
+        size = KNOWN[name].test_size
+        if isinstance(points, int) and points > size:
+            yield Fault(
+                ("measures", "transitions", "points"),
+                f"found {points}",
+                f"at most {size}, the test set of {name}",
+            )
+
+
+_CHECKS: tuple[Callable[[Valid], Iterator[Fault]], ...] = (
+    _study_name,
+    _dataset_settings,
+    _dataset_lists,
+    _axis_values,
+    _draws,
+    _batches,
+    _stops,
+    _augmentation,
+    _full_batch_augmentation,
+    _full_batch_precision,
+    _factors,
+    _ellipses_and_slices,
+    _transition_points,
+)

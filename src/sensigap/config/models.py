@@ -1,0 +1,367 @@
+"""The models of a study's configuration: every key, its type, bounds, unit, default and meaning.
+
+Types are strict: no "3" for 3 and no true for 1, but whole numbers pass for floats. Faults between
+fields are found in `sensigap.config.checks`, since pydantic skips its own cross-field validators
+as soon as one field fails.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sensigap.config.base import SEED_MAX, Section, key
+from sensigap.config.hyperparameters import Axes, Defaults, Row
+from sensigap.datasets.known import KNOWN, DatasetFacts
+
+DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
+
+# --- data sets ------------------------------------------------------------------------------------
+
+
+class Dataset(Section):
+    """How a data set is used; null stands for the data set's own default."""
+
+    train_size: int | None = key(
+        "training images, a seeded subset; null: the whole published training set",
+        unit="images",
+        default=None,
+        ge=1,
+        le=60_000,
+    )
+    subset_seed: int = key(
+        "decides which training images the subset holds; no meaning for the whole set",
+        default=0,
+        ge=0,
+        le=SEED_MAX,
+    )
+    max_shift: int | None = key(
+        "largest random translation of augmented images, each way, below the image's height and "
+        "width; null: 1 for digits, 4 elsewhere",
+        unit="pixels",
+        default=None,
+        ge=0,
+        le=31,
+    )
+    flip: bool | None = key(
+        "whether augmented images are also mirrored left to right at random; null: false for "
+        "digits and mnist, true elsewhere",
+        default=None,
+    )
+    fit_accuracy: float | None = key(
+        "accuracy on the whole, unaugmented training set from which a network counts as fitted; "
+        "null: 1.0, for cifar100 0.999",
+        default=None,
+        gt=0,
+        le=1,
+    )
+
+
+class ResolvedDataset(BaseModel):
+    """A data set's settings with every null replaced by the data set's default."""
+
+    model_config = ConfigDict(frozen=True)
+
+    train_size: int
+    subset_seed: int
+    max_shift: int
+    flip: bool
+    fit_accuracy: float
+
+
+# --- which networks -------------------------------------------------------------------------------
+
+DatasetNames = Annotated[
+    list[DatasetName] | None,
+    Field(
+        min_length=1,
+        description="data sets covered, each a key of `datasets`; null: all of them",
+        json_schema_extra={"uniqueItems": True},
+    ),
+]
+
+
+class Grid(Section):
+    """Every combination of the axes."""
+
+    search: Literal["grid"] = key("grid: every combination of the axes")
+    datasets: DatasetNames = None
+    axes: Axes = key("values to combine, by hyper-parameter")
+
+
+class Random(Section):
+    """Random draws; draw i depends on (seed, i) alone. Where seed is no axis, each has its own."""
+
+    search: Literal["random"] = key("random: independent draws of one value from each axis")
+    datasets: DatasetNames = None
+    draws: int = key(
+        "networks drawn for each data set; with seed among the axes at most the number of "
+        "combinations; raising it only adds",
+        unit="networks",
+        ge=1,
+        le=10_000_000,
+    )
+    seed: int = key("seed of the draws", default=0, ge=0, le=SEED_MAX)
+    axes: Axes = key("values to draw from, by hyper-parameter")
+
+
+class Rows(Section):
+    """Explicit networks."""
+
+    search: Literal["rows"] = key("rows: the networks that are listed")
+    datasets: DatasetNames = None
+    rows: list[Row] = key(
+        "networks, each by the hyper-parameters in which it departs from `defaults`", min_length=1
+    )
+
+
+Block = Annotated[Grid | Random | Rows, Field(discriminator="search")]
+
+
+class Factor(Section):
+    """Pairs of networks that share every hyper-parameter and the seeds and differ in the factor."""
+
+    datasets: DatasetNames = None
+    axes: Axes = key(
+        "every combination is one pair; must not hold the factor's own hyper-parameter"
+    )
+
+
+class Factors(Section):
+    """The factors whose effect is compared in pairs; null or left out: not compared."""
+
+    labels: Factor | None = key("random against true labels (C3)", default=None)
+    augmentation: Factor | None = key("no augmentation against augmentation (C4)", default=None)
+    unit: Factor | None = key("hardsigmoid against relu (C4)", default=None)
+    batch: Factor | None = key(
+        "full-batch lbfgs against minibatch momentum (C3); optimizer is no axis, learning_rate, "
+        "batch_size and steps hold one value at most",
+        default=None,
+    )
+
+
+# --- measures, analysis, execution ----------------------------------------------------------------
+
+
+class Jacobian(Section):
+    """Jacobian norms at training points; those at test points are measured at every one."""
+
+    training_points: int = key(
+        "training points, a seeded subset of each network's, at which the mean norm is measured "
+        "too; all of them if there are fewer",
+        unit="training images",
+        default=300,
+        ge=1,
+        le=60_000,
+    )
+    seed: int = key("seed of the choice of training points", default=0, ge=0, le=SEED_MAX)
+
+
+class Transitions(Section):
+    """Transitions on closed paths of translated test images."""
+
+    points: int | None = key(
+        "test points, a seeded subset; null: 300 for digits, 1000 elsewhere",
+        unit="test images",
+        default=None,
+        ge=1,
+        le=10_000,
+    )
+    seed: int = key("seed of the choice of test points", default=0, ge=0, le=SEED_MAX)
+
+
+class Ellipses(Section):
+    """Ellipses through training points, near the data and away from them (C1)."""
+
+    share: float = key(
+        "share of the survey's networks that are measured, chosen by a seeded hash of their id; 0: "
+        "none",
+        default=0.1,
+        ge=0,
+        le=1,
+    )
+    count: int = key(
+        "ellipses of each kind for each network", unit="ellipses", default=8, ge=1, le=10_000
+    )
+    angles: int = key(
+        "equally spaced angles on an ellipse, a multiple of 24, so that anchors and midpoints are "
+        "among them",
+        unit="angles",
+        default=192,
+        ge=24,
+        le=98_304,
+        multiple_of=24,
+    )
+    seed: int = key("seed of the networks and of the ellipses", default=0, ge=0, le=SEED_MAX)
+
+
+class Slices(Section):
+    """Region boundaries of the last hidden layer over the plane of three training points."""
+
+    networks: list[Row] = key(
+        "networks, as rows of the survey; trained if the survey does not hold them; []: no slices",
+        default=[],
+    )
+    margin: float = key(
+        "what the window shows beyond the data: it reaches (1 + margin) sqrt(d), d inputs, each "
+        "way from the plane's point closest to the origin; standardised images are at sqrt(d)",
+        default=0.25,
+        ge=0,
+        le=100,
+    )
+    seed: int = key("seed of the choice of the three training points", default=0, ge=0, le=SEED_MAX)
+
+
+class Complexity(Section):
+    """Complexity measures that the literature proposes, beside the sensitivity (leaderboard)."""
+
+    points: int = key(
+        "training points, a seeded subset of each network's, for the Fisher-Rao norm and the "
+        "sharpness; all of them if there are fewer",
+        unit="training images",
+        default=200,
+        ge=1,
+        le=60_000,
+    )
+    draws: int = key(
+        "draws of weight noise behind the sharpness", unit="draws", default=10, ge=1, le=10_000
+    )
+    drop: float = key(
+        "training accuracy that the noise may cost; the sharpness is 1 / sigma^2 of the largest "
+        "noise sigma that costs no more",
+        default=0.1,
+        gt=0,
+        lt=1,
+    )
+    seed: int = key("seed of the points and the noise", default=0, ge=0, le=SEED_MAX)
+
+
+class Measures(Section):
+    """What is measured beside the Jacobian norm, which is measured at every test point."""
+
+    jacobian: Jacobian = key("Jacobian norms", default=Jacobian())
+    transitions: Transitions = key("transitions at test points", default=Transitions())
+    complexity: Complexity = key("complexity measures of the literature", default=Complexity())
+    ellipses: Ellipses = key("ellipses through training points (C1)", default=Ellipses())
+    slices: Slices = key("slices through three training points", default=Slices())
+
+
+class Analysis(Section):
+    """Statistics of the claims."""
+
+    bootstrap: int = key(
+        "bootstrap resamples behind every interval",
+        unit="resamples",
+        default=2_000,
+        ge=2_000,
+        le=1_000_000,
+    )
+    seed: int = key("seed of the resamples", default=0, ge=0, le=SEED_MAX)
+    minimum_networks: int = key(
+        "fewest networks or pairs for a test; below it the verdict is 'too few networks'",
+        unit="networks",
+        default=20,
+        ge=4,
+        le=1_000_000,
+    )
+    alpha: float = key(
+        "level of significance, after Holm's adjustment over the table", default=0.05, gt=0, le=0.5
+    )
+    equivalence: float = key(
+        "largest absolute rank correlation that counts as no relation (C0)", default=0.2, gt=0, lt=1
+    )
+    point_networks: int = key(
+        "networks a data set whose single points are analysed (C5), a seeded choice",
+        unit="networks",
+        default=30,
+        ge=2,
+        le=1_000,
+    )
+
+
+class Execution(Section):
+    """How the work is cut into jobs; changes no result and no network's identity."""
+
+    cohort_tflop: float = key(
+        "computation of one training job and of measuring its networks, about",
+        unit="Tflop",
+        default=2.0,
+        gt=0,
+        le=1_000_000_000,
+    )
+    checkpoint_seconds: float = key(
+        "time between two checkpoints of a training job",
+        unit="s",
+        default=60.0,
+        gt=0,
+        le=86_400,
+    )
+    jobs_per_gpu: int = key(
+        "jobs that may share a GPU; with 2 on four GPUs: snakemake --resources gpu=8",
+        unit="jobs",
+        default=1,
+        ge=1,
+        le=64,
+    )
+
+
+class Study(Section):
+    """A study: which networks, on which data, and what is measured on them."""
+
+    study: str = key(
+        "name of the study and of its folder under results/: letters, digits, '.', '_' and '-', "
+        "not 'datasets'",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=64,
+    )
+    data_root: str | None = key(
+        "folder that holds the data sets in torchvision's layout or receives the downloads; "
+        "null: $SENSIGAP_DATA, else data/",
+        default=None,
+        min_length=1,
+    )
+    datasets: dict[DatasetName, Dataset] = key(
+        "data sets, by name; `digits: {}` takes every default", min_length=1
+    )
+    defaults: Defaults = key("hyper-parameters that no axis or row names", default=Defaults())
+    survey: list[Block] = key(
+        "blocks of networks for the survey (C0, C2, C5, C1); a network in several counts once",
+        min_length=1,
+    )
+    factors: Factors = key("pairs of networks that differ in one factor", default=Factors())
+    measures: Measures = key("what is measured", default=Measures())
+    analysis: Analysis = key("statistics of the claims", default=Analysis())
+    execution: Execution = key("how the work is cut into jobs", default=Execution())
+
+    def dataset(self, name: str) -> ResolvedDataset:
+        """The settings of one of the study's data sets, defaults filled in.
+
+        The whole training set has subset seed 0, whatever was written, since the seed then decides
+        nothing.
+
+        Raises:
+            KeyError: the study does not use that data set.
+        """
+        settings, facts = self.datasets[name], KNOWN[name]  # type: ignore[index]
+        return resolve(settings, facts)
+
+    def transition_points(self, name: str) -> int:
+        """Test points of a data set at which transitions are counted."""
+        points = self.measures.transitions.points
+        return KNOWN[name].transition_points if points is None else points
+
+
+def resolve(settings: Dataset, facts: DatasetFacts) -> ResolvedDataset:
+    """A data set's settings with every null replaced by the data set's default."""
+
+    def chosen(name: str) -> Any:
+        value = getattr(settings, name)
+        return getattr(facts, name) if value is None else value
+
+    train_size = chosen("train_size")
+    return ResolvedDataset(
+        train_size=train_size,
+        subset_seed=0 if train_size == facts.train_size else settings.subset_seed,
+        max_shift=chosen("max_shift"),
+        flip=chosen("flip"),
+        fit_accuracy=chosen("fit_accuracy"),
+    )

@@ -1,0 +1,158 @@
+"""The valid part of a configuration, which the checks between keys read.
+
+It is the plain mapping in which `FAULTY` stands for every faulty value, so that the checks also
+speak when other keys are wrong, and are silent about those.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sensigap.config.faults import Fault, Path
+from sensigap.config.hyperparameters import Defaults
+from sensigap.config.models import Dataset, resolve
+from sensigap.datasets.known import KNOWN
+
+#: stands in for a value in which a fault has been found already
+FAULTY = object()
+
+#: hyper-parameter -> (path, value) of each of its values
+Located = dict[str, list[tuple[Path, Any]]]
+
+#: the hyper-parameters that a factor sets on the side that the checks must look at
+_FACTOR_SIDE: dict[str, dict[str, Any]] = {
+    "labels": {},
+    "augmentation": {"augmentation": True},
+    "unit": {},
+    "batch": {"optimizer": "momentum"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Networks that the configuration asks for in one place: a block, a row, a factor, a slice.
+
+    Attributes:
+        datasets: names of the data sets covered, as far as they are valid.
+        values: the valid values of every hyper-parameter, defaults included.
+        given: the hyper-parameters that the place names itself.
+        factor: name of the factor, '' for the others.
+    """
+
+    datasets: tuple[str, ...]
+    values: Located
+    given: frozenset[str]
+    factor: str = ""
+
+
+class Valid:
+    """A configuration with `FAULTY` for every value at fault, unknown keys included.
+
+    Args:
+        mapping: the configuration, plain dicts and lists; it is copied.
+        faults: the faults that have been found in it.
+    """
+
+    def __init__(self, mapping: Mapping[str, Any], faults: Iterable[Fault]) -> None:
+        self.mapping: dict[str, Any] = _copied(mapping)
+        for fault in faults:
+            *parents, last = fault.path
+            place: Any = self.mapping
+            for step in parents:
+                place = place[step]
+                if place is FAULTY:
+                    break
+            if place is not FAULTY:
+                place[last] = FAULTY
+
+    def section(self, *path: str) -> dict[str, Any]:
+        """The mapping at a path; empty where there is none or it is faulty."""
+        section: Any = self.mapping
+        for step in path:
+            section = as_mapping(section).get(step)
+        return as_mapping(section)
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """Known data sets that the study lists."""
+        return tuple(name for name in self.section("datasets") if name in KNOWN)
+
+    def dataset(self, name: str, key: str) -> Any:
+        """A setting of a listed data set, default filled in; None where it is faulty."""
+        settings = self.section("datasets")[name]
+        if settings is FAULTY or settings.get(key) is FAULTY:
+            return None
+        sound = {k: value for k, value in settings.items() if value is not FAULTY}
+        return getattr(resolve(Dataset.model_construct(**sound), KNOWN[name]), key)
+
+    def blocks(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The survey's blocks and the factors, with their paths."""
+        for i, block in enumerate(as_list(self.mapping.get("survey"))):
+            if isinstance(block, dict):
+                yield ("survey", i), block
+        for name, factor in self.section("factors").items():
+            if isinstance(factor, dict):
+                yield ("factors", name), factor
+
+    @functools.cached_property
+    def groups(self) -> list[Group]:
+        """All networks that are asked for, grouped by place."""
+        groups = []
+        for path, block in self.blocks():
+            if block.get("search") == "rows":
+                for j, row in enumerate(as_list(block.get("rows"))):
+                    groups.append(self._group(block, _row((*path, "rows", j), row)))
+            else:
+                factor = str(path[1]) if path[0] == "factors" else ""
+                groups.append(self._group(block, _axes(path, block), factor, path))
+        for j, row in enumerate(as_list(self.section("measures", "slices").get("networks"))):
+            groups.append(self._group({}, _row(("measures", "slices", "networks", j), row)))
+        return groups
+
+    def _group(
+        self, block: Mapping[str, Any], given: Located, factor: str = "", path: Path = ()
+    ) -> Group:
+        named = block.get("datasets")
+        listed = () if named is FAULTY else self.listed
+        covered = tuple(name for name in listed if named is None or name in named)
+        fixed = {name: [(path, value)] for name, value in _FACTOR_SIDE.get(factor, {}).items()}
+        return Group(covered, {**self._defaults, **given, **fixed}, frozenset(given), factor)
+
+    @functools.cached_property
+    def _defaults(self) -> Located:
+        found = {**Defaults().model_dump(), **self.section("defaults")}
+        if self.mapping.get("defaults") is FAULTY:
+            found = dict.fromkeys(found, FAULTY)
+        return {name: _sound([(("defaults", name), value)]) for name, value in found.items()}
+
+
+def as_mapping(value: Any) -> dict[str, Any]:
+    """The value, or an empty dict if it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """The value, or an empty list if it is none."""
+    return value if isinstance(value, list) else []
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def _sound(values: Iterable[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
+    return [(path, value) for path, value in values if value is not FAULTY]
+
+
+def _axes(path: Path, block: Mapping[str, Any]) -> Located:
+    return {
+        name: _sound(((*path, "axes", name, k), value) for k, value in enumerate(as_list(values)))
+        for name, values in as_mapping(block.get("axes")).items()
+    }
+
+
+def _row(path: Path, row: Any) -> Located:
+    return {name: _sound([((*path, name), value)]) for name, value in as_mapping(row).items()}

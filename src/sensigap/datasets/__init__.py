@@ -1,0 +1,19 @@
+"""Data sets: published images -> one Zarr store each -> numpy arrays.
+
+Importing this package is cheap: what reads and writes files is imported where it is used.
+"""
+
+from sensigap.datasets.images import Images, standardise, training_subset
+from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.datasets.store import DatasetError, load, prepare
+
+__all__ = [
+    "KNOWN",
+    "DatasetError",
+    "DatasetFacts",
+    "Images",
+    "load",
+    "prepare",
+    "standardise",
+    "training_subset",
+]

@@ -1,0 +1,107 @@
+"""Images in memory, their standardisation, and seeded training subsets (STUDY, 'Data')."""
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from sensigap import seeds
+
+#: images standardised at a time, so that float64 copies of a whole data set are never held
+_CHUNK = 4_096
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """A data set in memory, pixels as published.
+
+    Attributes:
+        train_images: uint8 (sample, channel, row, column).
+        train_labels: int64 (sample,), the true classes.
+        test_images: as train_images.
+        test_labels: as train_labels.
+        name: a key of `KNOWN`.
+        class_names: one a class.
+    """
+
+    train_images: npt.NDArray[np.uint8]
+    train_labels: npt.NDArray[np.int64]
+    test_images: npt.NDArray[np.uint8]
+    test_labels: npt.NDArray[np.int64]
+    name: str
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
+
+    @property
+    def inputs(self) -> int:
+        """Dimension d of an input: channels x height x width."""
+        return math.prod(self.train_images.shape[1:])
+
+
+def standardise(images: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    """Images flattened, each to zero mean and unit population variance over all its pixels.
+
+    Each image then lies on the sphere of radius sqrt(d). Means and variances are taken in float64.
+
+    Args:
+        images: numbers (sample, channel, row, column), or (sample, d).
+
+    Returns:
+        float32 (sample, d), channels first, then rows.
+
+    Raises:
+        ValueError: an image is constant; the message names its index.
+    """
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    index = first_constant(images)
+    if index is not None:
+        raise ValueError(
+            f"image {index} of {len(images)} is constant (every pixel {flat[index, 0]}), so it "
+            "has no unit variance: expected two different pixel values at least; leave it out"
+        )
+    standardised = np.empty(flat.shape, np.float32)
+    for start in range(0, len(flat), _CHUNK):
+        part = flat[start : start + _CHUNK].astype(np.float64)
+        part -= part.mean(axis=1, keepdims=True)
+        part /= np.sqrt(np.mean(part**2, axis=1, keepdims=True))
+        standardised[start : start + _CHUNK] = part
+    return standardised
+
+
+def first_constant(images: npt.NDArray[np.generic]) -> int | None:
+    """Index of the first image whose pixels are all equal; None if there is none."""
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    constant = np.all(flat == flat[:, :1], axis=1)
+    return int(np.argmax(constant)) if constant.any() else None
+
+
+def training_subset(images: Images, train_size: int, subset_seed: int) -> npt.NDArray[np.int64]:
+    """Indices of a seeded subset of the training set, drawn without replacement.
+
+    With one seed, a smaller subset is part of a larger one.
+
+    Args:
+        images: the data set.
+        train_size: number of images; the whole set, whatever the seed, when it has so many.
+        subset_seed: decides which images.
+
+    Returns:
+        int64 (train_size,), ascending.
+
+    Raises:
+        ValueError: train_size is not between 1 and the size of the training set.
+    """
+    size = len(images.train_images)
+    if not 1 <= train_size <= size:
+        raise ValueError(
+            f"train_size is {train_size}: expected 1 to {size}, the training set of {images.name}"
+        )
+    if train_size == size:
+        return np.arange(size, dtype=np.int64)
+    order = seeds.generator(subset_seed, "training subset").permutation(size)
+    return np.sort(order[:train_size]).astype(np.int64)

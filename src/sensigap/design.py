@@ -1,0 +1,185 @@
+"""The design table: the axes become one row a network, with its part in each comparison.
+
+A network that several comparisons ask for stands once. Nothing here knows how networks are trained.
+"""
+
+import csv
+import dataclasses
+import io
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sensigap import seeds
+from sensigap.config import Block, Factor, Grid, Random, Study
+from sensigap.spec import FACTOR_SIDES, NetworkSpec
+
+#: of torch.optim.LBFGS; STUDY: at most 100 calls of `step`
+LBFGS_LEARNING_RATE = 1.0
+LBFGS_STEPS = 100
+
+#: hyper-parameters that a configuration may write as whole numbers
+_FLOATS = ("learning_rate", "gain", "target_loss")
+
+#: what makes the side of a pair (presumed worse, presumed better), as hyper-parameters
+FACTOR_VALUES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "labels": ({"labels": "random"}, {"labels": "true"}),
+    "augmentation": ({"augmentation": False}, {"augmentation": True}),
+    "unit": ({"unit": "hardsigmoid"}, {"unit": "relu"}),
+    # DEVIATION: optimizer, batch size, learning rate and number of steps change together
+    "batch": ({"optimizer": "lbfgs"}, {"optimizer": "momentum"}),
+}
+
+
+@dataclasses.dataclass
+class Member:
+    """A network of the study and the comparisons that it belongs to."""
+
+    spec: NetworkSpec
+    in_survey: bool = False
+    in_ellipses: bool = False
+    in_slices: bool = False
+    #: factor -> (pair, side); a pair is named for its network of the presumed better side
+    pairs: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+
+    def membership(self) -> dict[str, Any]:
+        """The membership coordinates of the survey (without the cohort)."""
+        columns: dict[str, Any] = {
+            "in_survey": self.in_survey,
+            "in_ellipses": self.in_ellipses,
+            "in_slices": self.in_slices,
+        }
+        for factor in FACTOR_SIDES:
+            pair, side = self.pairs.get(factor, ("", ""))
+            columns[f"pair_{factor}"] = pair
+            columns[f"side_{factor}"] = side
+        return columns
+
+
+def design(study: Study) -> dict[str, Member]:
+    """The networks of a study by id, in the order in which the configuration names them."""
+    members: dict[str, Member] = {}
+
+    def member(spec: NetworkSpec) -> Member:
+        return members.setdefault(spec.id, Member(spec))
+
+    for block in study.survey:
+        for spec in _block(study, block):
+            member(spec).in_survey = True
+    for identity, entry in members.items():
+        entry.in_ellipses = in_ellipses(study, identity)
+    for factor in FACTOR_SIDES:
+        pairs: Factor | None = getattr(study.factors, factor)
+        for worse, better in _pairs(study, factor, pairs) if pairs else ():
+            for spec, side in zip((worse, better), FACTOR_SIDES[factor], strict=True):
+                member(spec).pairs[factor] = (better.id, side)
+    for name, row in itertools.product(study.datasets, study.measures.slices.networks):
+        member(network(study, name, row)).in_slices = True
+    return members
+
+
+def in_ellipses(study: Study, identity: str) -> bool:
+    """Whether a network is among the share that is measured along ellipses.
+
+    ASSUME: a seeded share rather than a fixed number, so that adding networks to a study changes
+    nothing for those that are there.
+    """
+    chosen = study.measures.ellipses
+    return seeds.share(chosen.seed, "ellipses", identity) < chosen.share
+
+
+def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpec:
+    """The spec of one network: `values` over the study's defaults, on a data set.
+
+    Fields that its optimizer or stop rule does not use get one fixed value, so that networks with
+    equal weights have equal ids.
+    """
+    chosen: dict[str, Any] = {**study.defaults.model_dump(), **values}
+    settings = study.dataset(dataset)
+    augmented = chosen.pop("augmentation")
+    if chosen["optimizer"] == "lbfgs":
+        # always the full batch, torch's default learning rate, STUDY's number of steps
+        chosen |= {
+            "learning_rate": LBFGS_LEARNING_RATE,
+            "batch_size": settings.train_size,
+            "steps": LBFGS_STEPS,
+        }
+    if chosen["stop"] != "loss":
+        chosen["target_loss"] = 0.0
+    for key in _FLOATS:
+        chosen[key] = float(chosen[key])
+    return NetworkSpec(
+        dataset=dataset,
+        train_size=settings.train_size,
+        subset_seed=settings.subset_seed,
+        max_shift=settings.max_shift if augmented else 0,
+        flip=settings.flip and augmented,
+        fit_accuracy=float(settings.fit_accuracy),
+        **chosen,
+    )
+
+
+def _block(study: Study, block: Block) -> Iterator[NetworkSpec]:
+    """The networks of one block of the survey, data set by data set."""
+    combinations = list(_combinations(block))
+    for dataset in block.datasets or study.datasets:
+        for values in combinations:
+            yield network(study, dataset, values)
+
+
+def _combinations(block: Block) -> Iterator[Mapping[str, Any]]:
+    if isinstance(block, Grid):
+        yield from _grid(block.axes)
+    elif isinstance(block, Random):
+        for i in range(block.draws):
+            yield _draw(block.axes, block.seed, i)
+    else:
+        yield from block.rows
+
+
+def _grid(axes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _draw(axes: Mapping[str, Any], seed: int, i: int) -> dict[str, Any]:
+    """Draw i of a random search; it depends on (seed, i) and the axes alone (STUDY, 'Comparisons').
+
+    Every value of an axis has a random weight in draw i, and the heaviest one is drawn: an n-th
+    value added to an axis changes about one draw in n, and leaves the others as they are.
+
+    ASSUME: where `seed` is not an axis, every draw gets a network seed of its own.
+    """
+    values: dict[str, Any] = {"seed": int(seeds.share(seed, "random search: seed", str(i)) * 2**31)}
+    for name, choices in axes.items():
+        purpose = f"random search: {name}"
+        weights = [seeds.share(seed, purpose, f"{i}/{_plain(value)}") for value in choices]
+        values[name] = choices[weights.index(max(weights))]
+    return values
+
+
+def _plain(value: Any) -> str:
+    """A value as text, the same for 1 and 1.0."""
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSpec, NetworkSpec]]:
+    """Pairs (presumed worse, presumed better) that differ in one factor."""
+    worse, better = FACTOR_VALUES[factor]
+    for dataset in block.datasets or study.datasets:
+        for values in _grid(block.axes):
+            yield network(study, dataset, values | worse), network(study, dataset, values | better)
+
+
+def table(members: Mapping[str, Member]) -> str:
+    """The design as CSV, one row a network: hyper-parameters and part in each comparison."""
+    fields = [field.name for field in dataclasses.fields(NetworkSpec)]
+    columns = ["network", *fields, *Member.membership(next(iter(members.values())))]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for identity, entry in members.items():
+        writer.writerow(
+            {"network": identity, **dataclasses.asdict(entry.spec), **entry.membership()}
+        )
+    return text.getvalue()

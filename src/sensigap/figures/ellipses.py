@@ -1,0 +1,207 @@
+"""Figure for C1: sensitivity along ellipses through training points, against the angle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sensigap import seeds
+from sensigap.analysis.paths import ANCHORS, WINDOW, ellipse_networks, zero_norms
+from sensigap.analysis.verdicts import Settings
+from sensigap.figures.captions import Counts, counts_sentence, plural
+from sensigap.figures.style import COLOURS, Drawn, empty_panel, message_figure, panels, styled
+from sensigap.schema import ELLIPSE_KINDS, ELLIPSE_STATES
+
+#: quantity -> axis label; the column in the numbers is called the same
+QUANTITIES = {
+    "jacobian_norm": r"Jacobian norm $\|J\|_F$",
+    "transitions_per_length": "transitions per unit\nof arc length",
+    "transitions_per_radian": "transitions per radian",
+}
+#: arcs over which transitions are counted: the first number that divides the number of angles
+ARCS = (48, 24)
+_KIND_LABELS = {
+    "different classes": "3 training points, different classes",
+    "one class": "3 training points, one class",
+    "random": "random ellipse",
+}
+_SHADES = {"initial": 0.08, "trained": 0.2}
+_LINES: dict[str, Any] = {"initial": (0, (2, 1.2)), "trained": "solid"}
+
+
+@styled
+def figure(
+    surveys: Mapping[str, xr.Dataset],
+    ellipses: Mapping[str, xr.Dataset],
+    settings: Settings | None = None,
+) -> Drawn:
+    """Jacobian norm and transition density along ellipses, one row of panels a dataset.
+
+    Drawn are the networks that C1's rows are about: fitted, with true labels.
+
+    Args:
+        surveys: survey root group by dataset.
+        ellipses: its group 'ellipses', where ellipses were measured.
+        settings: of the analysis: resamples and seed of the intervals.
+
+    Returns:
+        Numbers: one row a dataset, state, kind, quantity and angle (rad); `mean` over networks of
+        each network's mean over its ellipses, the 95% percentile interval `low`, `high` of a
+        bootstrap over networks, and `n` networks.
+    """
+    settings = settings or Settings()
+    chosen = {
+        name: ellipse_networks(survey, ellipses.get(name)) for name, survey in surveys.items()
+    }
+    measured = {
+        name: ellipses[name].sel(network=networks)
+        for name, (networks, _) in chosen.items()
+        if networks
+    }
+    counts = {name: (len(networks), left_out) for name, (networks, left_out) in chosen.items()}
+    numbers = _numbers(measured, settings.bootstrap, settings.seed)
+    caption = _caption(measured, counts, settings.bootstrap)
+    if not measured:
+        return Drawn(message_figure("No ellipses were measured in this study."), numbers, caption)
+    drawn, axes = panels(len(surveys), len(QUANTITIES), 2.3, sharex=True)
+    for row, name in zip(axes, surveys, strict=True):
+        for panel, (quantity, label) in zip(row, QUANTITIES.items(), strict=True):
+            _axis(panel, label)
+            if name in measured:
+                mine = numbers[(numbers["dataset"] == name) & (numbers["quantity"] == quantity)]
+                _curves(panel, mine, log=quantity == "jacobian_norm")
+            else:
+                empty_panel(panel, "no ellipses measured")
+        row[0].set_title(name)
+    for panel in axes[-1]:
+        panel.set_xlabel("angle on the ellipse (rad)")
+    handles = [
+        Line2D([], [], color=colour, label=_KIND_LABELS[kind])
+        for kind, colour in zip(ELLIPSE_KINDS, COLOURS, strict=False)
+    ]
+    handles += [
+        Line2D([], [], color="black", linestyle=_LINES[state], label=state)
+        for state in ELLIPSE_STATES[::-1]
+    ]
+    handles.append(Line2D([], [], color="#999999", linewidth=5, alpha=0.35, label="anchor ± π/12"))
+    drawn.legend(handles=handles, loc="outside lower center", ncols=3)
+    return Drawn(drawn, numbers, caption)
+
+
+def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> pd.DataFrame:
+    frames = []
+    for position, (name, group) in enumerate(measured.items()):
+        n = group.sizes["network"]
+        weights = (
+            seeds.generator(seed, "figure: ellipses", position)
+            .multinomial(n, np.full(n, 1 / n), size=resamples)
+            .astype(np.float64)
+            / n
+        )
+        for quantity, (angle, network) in _by_angle(group).items():
+            for i, state in enumerate(ELLIPSE_STATES):
+                for j, kind in enumerate(ELLIPSE_KINDS):
+                    resampled = weights @ network[:, i, j]
+                    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+                    frames.append(
+                        pd.DataFrame(
+                            {
+                                "dataset": name,
+                                "state": state,
+                                "kind": kind,
+                                "quantity": quantity,
+                                "angle": angle,
+                                "mean": network[:, i, j].mean(0),
+                                "low": low,
+                                "high": high,
+                                "n": n,
+                            }
+                        )
+                    )
+    columns = ["dataset", "state", "kind", "quantity", "angle", "mean", "low", "high", "n"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _by_angle(group: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Quantity -> (angle,) and each network's mean over its ellipses (network, state, kind, angle).
+
+    Transitions are counted over `ARCS` arcs, since fewer fall between neighbouring angles than a
+    curve could be read from; a density stands at the middle of its arc.
+    """
+    group = group.sel(state=list(ELLIPSE_STATES), kind=list(ELLIPSE_KINDS))
+    dims = ("network", "ellipse", "state", "kind", "angle")
+    norm = group["jacobian_norm"].transpose(*dims).to_numpy().astype(np.float64)
+    crossings = group["transitions"].transpose(*dims).to_numpy()
+    length = group["arc_length"].transpose("network", "ellipse", "kind", "angle").to_numpy()
+    arcs = _arcs(group)
+    counts = crossings.reshape(*crossings.shape[:-1], arcs, -1).sum(-1)
+    lengths = length.reshape(*length.shape[:-1], arcs, -1).sum(-1)[:, :, None]
+    width = 2 * np.pi / arcs
+    middle = width * (np.arange(arcs) + 0.5)
+    return {
+        "jacobian_norm": (group["angle"].to_numpy(), norm.mean(1)),
+        "transitions_per_length": (middle, (counts / lengths).mean(1)),
+        "transitions_per_radian": (middle, counts.mean(1) / width),
+    }
+
+
+def _arcs(group: xr.Dataset) -> int:
+    angles = group.sizes["angle"]
+    return next(number for number in (*ARCS, angles) if angles % number == 0)
+
+
+def _axis(panel: Axes, label: str) -> None:
+    panel.set_ylabel(label)
+    panel.set_xlim(0, 2 * np.pi)
+    ticks = range(7)
+    names = ["0", "π/3", "2π/3", "π", "4π/3", "5π/3", "2π"]
+    panel.set_xticks([tick * np.pi / 3 for tick in ticks], names)
+    for anchor in ANCHORS:
+        panel.axvspan(anchor - WINDOW, anchor + WINDOW, color="#999999", alpha=0.2, lw=0)
+
+
+def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
+    colours = dict(zip(ELLIPSE_KINDS, COLOURS, strict=False))
+    for key, curve in numbers.groupby(["state", "kind"], sort=False):
+        state, kind = map(str, key)
+        panel.fill_between(
+            curve["angle"],
+            curve["low"],
+            curve["high"],
+            color=colours[kind],
+            alpha=_SHADES[state],
+            lw=0,
+        )
+        panel.plot(curve["angle"], curve["mean"], color=colours[kind], linestyle=_LINES[state])
+    if log and (numbers["mean"] > 0).any():
+        panel.set_yscale("log")
+    else:
+        panel.set_ylim(bottom=0)
+
+
+def _caption(
+    measured: Mapping[str, xr.Dataset],
+    counts: Counts,
+    resamples: int,
+) -> str:
+    size = "".join(
+        f" {name}: {plural(group.sizes['ellipse'], 'ellipse')} of each kind and network,"
+        f" {group.sizes['angle']} angles, {_arcs(group)} arcs; trained, "
+        f"{zero_norms(group['jacobian_norm'].sel(state='trained').to_numpy())}; untrained, "
+        f"{zero_norms(group['jacobian_norm'].sel(state='initial').to_numpy())}."
+        for name, group in measured.items()
+    )
+    return (
+        "Sensitivity along ellipses in input space (C1). Each curve is the mean over networks of a "
+        "network's mean over its ellipses: the norm of the softmax output's Jacobian at each "
+        "angle, and the number of linear-region boundaries crossed on arcs of equal angle, per "
+        "unit of arc length in standardised input space and per radian. Two kinds of ellipse "
+        "pass through three training points, their anchors, at π/3, π and 5π/3 (grey bands: within "
+        "π/12 of an anchor); random ellipses have no anchors. Solid: trained networks; dashed: the "
+        "same networks before training. Shaded: 95% bootstrap intervals over networks "
+        f"({resamples:,} resamples).{size} " + counts_sentence("network", counts)
+    )

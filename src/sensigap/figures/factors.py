@@ -1,0 +1,176 @@
+"""Figure for C3 and C4: pairs of networks that differ in one factor."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sensigap.analysis.factors import pairs
+from sensigap.figures.captions import Counts, counts_sentence
+from sensigap.figures.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    WIDTH,
+    Drawn,
+    empty_panel,
+    log_axis,
+    message_figure,
+    note,
+    panels,
+    styled,
+)
+
+#: quantity -> name on the axes
+QUANTITIES = {
+    "gap": "generalization gap",
+    "sensitivity": "Jacobian norm",
+    "transitions": "transitions",
+}
+#: factor -> title, and its two sides as said on the axes: presumed worse, presumed better
+FACTORS = {
+    "labels": ("labels", "random labels", "true labels"),
+    "augmentation": ("augmentation", "no augmentation", "augmentation"),
+    "unit": ("unit", "HardSigmoid", "ReLU"),
+    "batch": ("batch", "full batch", "minibatch"),
+}
+COLUMNS = ["dataset", "factor", "pair", "quantity", "worse", "better"]
+
+
+@styled
+def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
+    """Gap, Jacobian norm and transitions of one side of each pair against the other.
+
+    Args:
+        surveys: survey root group by dataset.
+
+    Returns:
+        Numbers: one row a pair and quantity; its value at the side presumed `worse` and at the one
+        presumed `better`.
+    """
+    frames, counts = [], {}
+    for name, survey in surveys.items():
+        for factor, (title, _, _) in FACTORS.items():
+            table, left_out = pairs(survey, factor)
+            if not left_out.total:
+                continue
+            counts[f"{name}, {title}"] = (len(table), left_out)
+            frames += [
+                pd.DataFrame(
+                    {
+                        "dataset": name,
+                        "factor": factor,
+                        "pair": table.index,
+                        "quantity": quantity,
+                        "worse": table[f"worse_{quantity}"].to_numpy(float),
+                        "better": table[f"better_{quantity}"].to_numpy(float),
+                    }
+                )
+                for quantity in QUANTITIES
+            ]
+    numbers = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
+    caption = _caption(counts, numbers)
+    if numbers.empty:
+        text = "no pair of networks" if not frames else "no pair whose two sides are both fitted"
+        return Drawn(message_figure(f"This study has {text}."), numbers, caption)
+    shown = [name for name in FACTORS if (numbers["factor"] == name).any()]
+    # two columns at least: a single one is too narrow for a legend
+    columns = max(len(shown), 2)
+    drawn, axes = panels(len(QUANTITIES), columns, 1.8, width=WIDTH * columns / len(FACTORS))
+    for row, quantity in zip(axes, QUANTITIES, strict=True):
+        for panel in row[len(shown) :]:
+            panel.set_axis_off()
+        for panel, factor in zip(row, shown, strict=False):
+            chosen = numbers[(numbers["factor"] == factor) & (numbers["quantity"] == quantity)]
+            _panel(panel, chosen, list(surveys), log=quantity != "gap")
+            title, worse, better = FACTORS[factor]
+            panel.set_ylabel(worse, labelpad=1)
+            panel.set_xlabel(better, labelpad=1)
+            if quantity == "gap":
+                panel.set_title(title)
+        row[0].annotate(
+            QUANTITIES[quantity],
+            (0, 0.5),
+            xytext=(-46, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            rotation="vertical",
+            ha="center",
+            va="center",
+            fontweight="bold",
+        )
+    if len(surveys) > 1:
+        handles = [
+            Line2D([], [], linestyle="none", marker=MARKERS[i], color=COLOURS[i], label=name)
+            for i, name in enumerate(surveys)
+        ]
+        drawn.legend(handles=handles, loc="outside lower center", ncols=len(surveys))
+    return Drawn(drawn, numbers, caption)
+
+
+def _panel(panel: Axes, pairs: pd.DataFrame, datasets: list[str], *, log: bool) -> None:
+    drawn = pairs[_drawable(pairs, log=log)]
+    panel.set_aspect("equal", adjustable="box")
+    if drawn.empty:
+        empty_panel(panel, "no pair")
+        return
+    for i, name in enumerate(datasets):
+        chosen = drawn[drawn["dataset"] == name]
+        panel.scatter(
+            chosen["better"],
+            chosen["worse"],
+            s=12,
+            marker=MARKERS[i % len(MARKERS)],
+            color=COLOURS[i % len(COLOURS)],
+            lw=0,
+            alpha=0.75,
+        )
+    values = drawn[["better", "worse"]].to_numpy(float)
+    low, high = values.min(), values.max()
+    if log:
+        pad = max((high / low) ** 0.08, 1.1)
+        limits = (low / pad, high * pad)
+    else:
+        pad = max(0.08 * (high - low), 0.01)
+        limits = (low - pad, high + pad)
+    if log:
+        log_axis(panel, "x", *limits)
+        log_axis(panel, "y", *limits)
+    else:
+        panel.set(xlim=limits, ylim=limits)
+        panel.locator_params(nbins=4)
+    panel.plot(limits, limits, color=GREY, lw=0.8, zorder=1)
+    above = int((drawn["worse"] > drawn["better"]).sum())
+    # in the corner away from most pairs
+    corner = "lower right" if 2 * above >= len(drawn) else "upper left"
+    note(panel, f"{above} of {len(drawn)} above", corner=corner)
+
+
+def _drawable(pairs: pd.DataFrame, *, log: bool) -> pd.Series:
+    values = pairs[["worse", "better"]]
+    return values.gt(0).all(axis=1) if log else values.notna().all(axis=1)
+
+
+def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
+    missing = []
+    for quantity, name in QUANTITIES.items():
+        rows = numbers[numbers["quantity"] == quantity]
+        count = int((~_drawable(rows, log=quantity != "gap")).sum())
+        if count:
+            missing.append(
+                f"{count} in the panels on the {name}, where a side was not measured or 0"
+            )
+    text = (
+        "Pairs of networks that differ in one factor (C3, C4). Each mark is a pair that shares "
+        "every hyper-parameter and seed but the factor; both sides fit their training set. The "
+        "side presumed to generalize worse stands on the vertical axis, the better one on the "
+        "horizontal axis: above the diagonal, the worse side has the larger value. Rows: "
+        "generalization gap (difference of accuracies), mean Jacobian norm over all test points, "
+        "mean transitions over the chosen test points. In the pairs on the batch (L-BFGS on the "
+        "full batch, momentum SGD on minibatches), optimizer, batch size, learning rate and number "
+        "of steps change together. "
+    )
+    text += counts_sentence("pair", counts) if counts else "The study has no pairs."
+    return text + (f" Further left out: {'; '.join(missing)}." if missing else "")

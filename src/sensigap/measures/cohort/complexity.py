@@ -1,0 +1,93 @@
+"""Complexity measures of a cohort's fitted networks."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from sensigap import datasets, seeds, survey
+from sensigap.datasets.labels import training_labels
+from sensigap.measures import complexity
+from sensigap.measures.cohort.members import fitted, network_coordinate, once_a_subset
+from sensigap.measures.sharpness import sharpness, weight_noise
+from sensigap.networks import initial
+from sensigap.progress import Progress
+from sensigap.schema import SCHEMAS
+from sensigap.spec import NetworkSpec
+
+
+def measure_complexity(
+    weights: Path,
+    curves: Path,
+    store: Path,
+    output: Path,
+    *,
+    points: int,
+    draws: int,
+    drop: float,
+    seed: int,
+    device: str = "cpu",
+) -> None:
+    """What `measures.complexity` and `measures.sharpness` hold, of every fitted network.
+
+    Training points are those of the network's own subset, unaugmented, with the labels that it was
+    trained on, random ones included. The margin is over all of them, Fisher-Rao norm and sharpness
+    over a seeded choice that is the same for all networks of a subset.
+
+    Args:
+        weights, curves, store: as for `jacobian.measure_jacobian`.
+        output: store to write, schema 'complexity'.
+        points: training points for Fisher-Rao norm and sharpness, at most.
+        draws: of weight noise, for the sharpness.
+        drop: accuracy that the noise may cost.
+        seed: of the choice of points and of the noise.
+        device: where all is computed, as torch.device takes it.
+    """
+    images = datasets.load(store)
+    place = torch.device(device)
+    members = fitted(weights, curves)
+    progress = Progress(max(len(members), 1), f"complexity of {len(members)} networks")
+
+    def training(spec: NetworkSpec) -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
+        subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+        x = torch.from_numpy(datasets.standardise(images.train_images[subset])).to(place)
+        order = seeds.generator(seed, "complexity points").permutation(len(subset))
+        return images.train_labels[subset], x, np.sort(order[:points])
+
+    training_of = once_a_subset(training)
+    columns: dict[str, list[float]] = {name: [] for name in SCHEMAS["complexity"].variables}
+    shape, noise = None, None
+    for spec, stack in members:
+        trained = stack.to(place)
+        start = initial([spec], images.inputs, images.classes).to(place)
+        if noise is None or shape != (spec.depth, spec.width, spec.precision):
+            shape = (spec.depth, spec.width, spec.precision)
+            noise = weight_noise(trained, draws, seed)
+        true_labels, x, chosen = training_of(spec)
+        labels = torch.from_numpy(training_labels(spec, true_labels, images.classes))[None]
+        some = x[torch.from_numpy(chosen).to(place)], labels[:, chosen]
+        found = {
+            "frobenius_product_log10": complexity.frobenius_product(trained),
+            "spectral_product_log10": complexity.spectral_product(trained),
+            "distance": complexity.distance(trained, start),
+            "spectral_distance": complexity.spectral_distance(trained, start),
+            "path_norm_log10": complexity.path_norm(trained),
+            "fisher_rao_log10": complexity.fisher_rao(trained, *some),
+            "inverse_margin": complexity.inverse_margin(trained, x, labels),
+            "sharpness": sharpness(trained, *some, noise, drop=drop),
+            "sharpness_magnitude": sharpness(
+                trained, *some, noise, drop=drop, magnitude_aware=True
+            ),
+        }
+        for name, values in found.items():
+            columns[name].append(float(values[0]))
+        progress.advance()
+    dataset = xr.Dataset(
+        {name: ("network", np.array(column, np.float64)) for name, column in columns.items()},
+        network_coordinate(members),
+    )
+    attributes = survey.provenance(
+        measure="complexity", points=points, draws=draws, drop=drop, seed=seed, device=device
+    )
+    survey.write(dataset, output, "complexity", attributes=attributes)

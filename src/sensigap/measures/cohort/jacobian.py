@@ -1,0 +1,110 @@
+"""Jacobian norms, loss and margin of a cohort's fitted networks at every test point."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from sensigap import datasets, seeds, survey
+from sensigap.measures.cohort.members import fitted, once_a_subset, sample_coordinates
+from sensigap.measures.jacobian import jacobian_norm, measure_points
+from sensigap.networks import Stack
+from sensigap.progress import Progress
+from sensigap.schema import SCHEMAS
+from sensigap.spec import NetworkSpec
+
+#: bytes of standardised test images held at once; more are standardised again for each part
+POINT_BYTES = 2**29
+
+
+def measure_jacobian(
+    weights: Path,
+    curves: Path,
+    store: Path,
+    output: Path,
+    *,
+    training_points: int,
+    seed: int,
+    device: str = "cpu",
+) -> None:
+    """Jacobian norms, loss and margin of every fitted network at every test point.
+
+    The mean norm at some of its training points is measured beside them.
+
+    Args:
+        weights: the cohort's weights (safetensors).
+        curves: the cohort's training store, whose status says which networks are fitted.
+        store: the data set's store.
+        output: store to write, schema 'jacobian'.
+        training_points: number of points, unaugmented, of each network's training subset; all of
+            them if there are fewer.
+        seed: of their choice, which depends on the subset and on nothing else.
+        device: where the Jacobians are computed, as torch.device takes it.
+    """
+    images = datasets.load(store)
+    labels = torch.from_numpy(images.test_labels)
+    members = [(spec, stack.to(torch.device(device))) for spec, stack in fitted(weights, curves)]
+    variables = SCHEMAS["jacobian"].variables
+    sizes = {"network": len(members), "sample": len(labels)}
+    columns = {
+        name: np.zeros([sizes[dim] for dim in variable.dims], variable.kind)
+        for name, variable in variables.items()
+    }
+    parts = range(0, len(labels), max(1, POINT_BYTES // (4 * images.inputs)))
+    progress = Progress(
+        max(len(members) * (len(parts) + 1), 1), f"Jacobian norms of {len(members)} networks"
+    )
+    for start in parts:
+        part = slice(start, start + parts.step)
+        x = torch.from_numpy(datasets.standardise(images.test_images[part]))
+        for k, (_, stack) in enumerate(members):
+            for name, values in _point_measures(stack, x, labels[part]).items():
+                columns[name][k, part] = values.cpu().numpy()
+            progress.advance()
+
+    @once_a_subset
+    def at_training_points(spec: NetworkSpec) -> torch.Tensor:
+        subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+        draws = seeds.generator(seed, "training points", spec.train_size, spec.subset_seed)
+        chosen = np.sort(draws.permutation(subset)[:training_points])
+        return torch.from_numpy(datasets.standardise(images.train_images[chosen]))
+
+    for k, (spec, stack) in enumerate(members):
+        norms = jacobian_norm(stack, at_training_points(spec))
+        columns["train_sensitivity"][k] = float(norms.mean())
+        progress.advance()
+    columns["jacobian_zero"][:] = np.isneginf(columns["jacobian_norm_log10"]).sum(1)
+    dataset = xr.Dataset(
+        {name: (variables[name].dims, values) for name, values in columns.items()},
+        sample_coordinates(members, np.arange(len(labels)), images.test_labels),
+    )
+    attributes = survey.provenance(
+        measure="jacobian", training_points=training_points, seed=seed, device=device
+    )
+    survey.write(dataset, output, "jacobian", attributes=attributes)
+
+
+def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What schema 'jacobian' holds, for a stack of one network: (point,) tensors, float64."""
+    measured = measure_points(stack, x)
+    z = measured.logits[0]
+    labels = labels.to(z.device)
+    true = z.gather(1, labels[:, None])[:, 0]
+    others = z.scatter(1, labels[:, None], -torch.inf)
+    f = torch.softmax(z, 1).sort(1, descending=True).values
+    # sum_i f_i^2 ((1 - f_i)^2 + sum_{j != i} f_j^2); for the top class 1 - f would cancel
+    squares = (f**2).sum(1, keepdim=True)
+    brackets = (1 - f) ** 2 + squares - f**2
+    brackets[:, 0] = f[:, 1:].sum(1) ** 2 + (f[:, 1:] ** 2).sum(1)
+    return {
+        "jacobian_norm": measured.norm("softmax")[0],
+        "jacobian_norm_log10": measured.log10_norm["softmax"][0],
+        "logit_jacobian_norm": measured.norm("logits")[0],
+        # log(1 + sum_{j != y} exp(z_j - z_y)), which keeps losses below 1e-16
+        "loss": torch.logaddexp(torch.zeros_like(true), others.logsumexp(1) - true),
+        "margin": true - others.amax(1),
+        "confidence": f[:, 0],
+        "target_probability": torch.log_softmax(z, 1).gather(1, labels[:, None])[:, 0].exp(),
+        "squared_probabilities": (f**2 * brackets).sum(1),
+    }

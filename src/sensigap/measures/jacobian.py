@@ -1,0 +1,385 @@
+"""Exact Jacobians of the logits and of the softmax output, and their norms, without cancellation.
+
+With masks D_l of the hidden layers, the logit Jacobian at a point is A = W_L D_L ... D_1 W_1
+(C x d). Let t be the top class and B_j = A_j - A_t. The softmax Jacobian J = (diag f - f f^T) A
+has the rows J_j = f_j (B_j - Bbar) for j != t and J_t = -f_t Bbar, Bbar = sum_{j != t} f_j B_j, so
+
+    ||J||^2 = f_t^2 ||Bbar||^2 + sum_{j != t} f_j^2 ||B_j - Bbar||^2
+
+(STUDY, 'Measures'). Nothing in it cancels: B_j starts from differences of rows of the last layer,
+and the largest f_j (j != t) is taken out of the square root, so that a confident network's norm of
+1e-30 is as accurate as one of 1. Pre-activations, masks and probabilities are float64 whatever the
+weights' dtype; only the products that carry the rows backwards are in the weights' dtype.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from sensigap.measures.backward import Backward, StackBackward
+from sensigap.measures.sequential.backward import sequential_network
+from sensigap.measures.sequential.stages import check_networks
+from sensigap.networks import Stack
+
+OUTPUTS = ("softmax", "logits")
+ORDERS = ("frobenius", "spectral")
+#: bytes of backward rows held at once, for each network in turn
+CHUNK_BYTES = 2**22
+#: bytes of points and of units of the widest layer that the forward pass holds at once, as float64
+POINT_BYTES = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class PointMeasures:
+    """What one pass over the points gives, float64.
+
+    Attributes:
+        logits: (network, point, class).
+        log10_norm: for each output asked for, log10 of the Jacobian's Frobenius norm
+            (network, point); -inf where the Jacobian is exactly 0.
+    """
+
+    logits: torch.Tensor
+    log10_norm: dict[str, torch.Tensor]
+
+    def norm(self, output: str) -> torch.Tensor:
+        """Frobenius norm (network, point); 0 where the Jacobian is 0 or the norm underflows."""
+        return torch.pow(10.0, self.log10_norm[output])
+
+
+def jacobian_norm(
+    networks: Stack | nn.Sequential,
+    x: torch.Tensor,
+    output: str = "softmax",
+    *,
+    order: str = "frobenius",
+    log10: bool = False,
+) -> torch.Tensor:
+    """Norm of the Jacobian with respect to the input, for each network at each point.
+
+    Exact: no projection, no sampling. It is 0 exactly where the logit Jacobian is 0, that is where
+    a whole hidden layer is dead or saturated.
+
+    Args:
+        networks: a stack, or one network of affine layers and units (see `sequential.stages`).
+        x: points (point, d); for one network (point, *shape of an input).
+        output: 'softmax' for the class probabilities, 'logits' for what precedes them.
+        order: 'frobenius', or 'spectral' for the largest singular value.
+        log10: return the decimal logarithm, -inf where the Jacobian is 0; it does not underflow.
+
+    Returns:
+        float64 tensor (network, point), or (point) for one network, in units of output per unit of
+        input.
+
+    Raises:
+        TypeError: `networks` is something else, or a layer is not supported; names its place.
+        ValueError: `x` has another shape, `output` or `order` another value, or the logits are not
+            finite.
+    """
+    _check("order", order, ORDERS)
+    _check("output", output, OUTPUTS)
+    measured = _Measured.of(networks, x)
+    if order == "frobenius":
+        log = _measure_points(measured, x, (output,)).log10_norm[output]
+    else:
+        log = measured.empty()
+        for k, where, rows, log10_scale in _rows(measured, x, output, whole=False):
+            # the rows' products with one another have the squared singular values; only the
+            # largest is wanted, which they hold to full precision
+            largest = torch.linalg.eigvalsh(rows @ rows.mT)[:, -1].clamp(min=0)
+            log[k, where] = 0.5 * largest.log10() + log10_scale
+    log = measured.result(log)
+    return log if log10 else torch.pow(10.0, log)
+
+
+def jacobian_rows(
+    networks: Stack | nn.Sequential, x: torch.Tensor, output: str = "softmax"
+) -> torch.Tensor:
+    """The Jacobian with respect to the input, for each network at each point, a row for each class.
+
+    Args:
+        networks, x, output: as for `jacobian_norm`.
+
+    Returns:
+        float64 tensor (network, point, class, d), or (point, class, *shape of an input) for one
+        network, in units of output per unit of input. In the weights' dtype, a row is accurate
+        relative to the largest of its point, not each to itself.
+
+    Raises:
+        TypeError, ValueError: as `jacobian_norm`.
+    """
+    _check("output", output, OUTPUTS)
+    measured = _Measured.of(networks, x)
+    result = measured.empty(measured.classes, math.prod(x.shape[1:]))
+    for k, where, rows, log10_scale in _rows(measured, x, output, whole=True):
+        result[k, where] = rows * torch.pow(10.0, log10_scale)[:, None, None]
+    return measured.result(result.unflatten(-1, x.shape[1:]))
+
+
+def measure_points(
+    networks: Stack | nn.Sequential, x: torch.Tensor, outputs: Sequence[str] = OUTPUTS
+) -> PointMeasures:
+    """Logits and Frobenius norms of every network at points x, in one pass.
+
+    Args:
+        networks, x: as for `jacobian_norm`; for one network the results have no axis `network`.
+        outputs: some of `OUTPUTS`.
+
+    Raises:
+        TypeError, ValueError: as `jacobian_norm`.
+    """
+    if not outputs:
+        raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found none")
+    for output in outputs:
+        _check("output", output, OUTPUTS)
+    measured = _Measured.of(networks, x)
+    found = _measure_points(measured, x, outputs)
+    norms = {output: measured.result(log) for output, log in found.log10_norm.items()}
+    return PointMeasures(measured.result(found.logits), norms)
+
+
+def _measure_points(
+    measured: "_Measured", x: torch.Tensor, outputs: Sequence[str]
+) -> PointMeasures:
+    """See `measure_points`; always with the axis `network`."""
+    logits = measured.empty(measured.classes)
+    norms = {output: measured.empty() for output in outputs}
+    with_top = "logits" in outputs
+    for k, where, at in _chunks(measured, x, with_top=with_top, whole=False):
+        logits[k, where] = at.logits
+        squares, power = _squares(at, outputs)
+        # float32 squares may have left the range in which they are accurate: then in float64
+        finfo = torch.finfo(at.network.dtype)
+        low, high = finfo.tiny**0.6, finfo.max**0.6
+        fine = torch.stack([(s > low) & (s < high) for s in squares.values()]).all(0)
+        if len(lost := (~fine).nonzero()[:, 0]):
+            again, power[lost] = _squares(at.some(lost), outputs, rescaled=True)
+            for output in outputs:
+                squares[output][lost] = again[output]
+        for output in outputs:
+            log = 0.5 * squares[output].log10() + power * math.log10(2)
+            norms[output][k, where] = log + at.log10_scale if output == "softmax" else log
+    return PointMeasures(logits, norms)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """The networks that are measured, and at how many points.
+
+    Attributes:
+        points: number of points.
+        make: for each network, what makes it for a number of rows that it is to carry.
+        classes: number of logits.
+        device: of the networks.
+        alone: whether there is one network by itself, whose results have no axis for networks.
+    """
+
+    points: int
+    make: Sequence[Callable[[int], Backward]]
+    classes: int
+    device: torch.device
+    alone: bool
+
+    @classmethod
+    def of(cls, networks: Stack | nn.Sequential, x: torch.Tensor) -> "_Measured":
+        """The networks, for points x of the right shape."""
+        check_networks(networks)
+        if isinstance(networks, nn.Sequential):
+            one = sequential_network(networks, tuple(x.shape[1:]))
+            return cls(len(x), [lambda _: one], one.classes, one.device, alone=True)
+        if x.ndim != 2 or x.shape[1] != networks.inputs:
+            raise ValueError(
+                f"points x: expected shape (point, {networks.inputs}), found {tuple(x.shape)}; "
+                "flatten each image to one row"
+            )
+        each = [partial(StackBackward, networks, k) for k in range(len(networks))]
+        return cls(len(x), each, networks.classes, networks.device, alone=False)
+
+    def empty(self, *shape: int) -> torch.Tensor:
+        """Memory for a float64 result (network, point, ...)."""
+        size = (len(self.make), self.points, *shape)
+        return torch.empty(size, dtype=torch.float64, device=self.device)
+
+    def result(self, values: torch.Tensor) -> torch.Tensor:
+        """Values (network, point, ...) as they are given to the caller."""
+        return values[0] if self.alone else values
+
+
+@dataclasses.dataclass(frozen=True)
+class _Points:
+    """One network at some points, after the forward pass.
+
+    Attributes:
+        network: the network.
+        logits: (point, C).
+        derivatives: of the hidden units, (point, width) a layer.
+        top: top class (point).
+        others: the other classes (point, C - 1).
+        with_top: whether a row of the top class is carried, before the others.
+    """
+
+    network: Backward
+    logits: torch.Tensor
+    derivatives: list[torch.Tensor]
+    top: torch.Tensor
+    others: torch.Tensor
+    with_top: bool
+
+    @classmethod
+    def of(cls, network: Backward, x: torch.Tensor, with_top: bool) -> "_Points":
+        """The forward pass at points x."""
+        logits, derivatives = network.forward(x.to(network.device))
+        top = logits.argmax(1)
+        others = torch.arange(network.classes - 1, device=top.device).expand(len(top), -1)
+        others = others + (others >= top[:, None])
+        return cls(network, logits, derivatives, top, others, with_top)
+
+    def some(self, points: torch.Tensor | slice) -> "_Points":
+        """Some of the points."""
+        return dataclasses.replace(
+            self,
+            logits=self.logits[points],
+            derivatives=[d[points] for d in self.derivatives],
+            top=self.top[points],
+            others=self.others[points],
+        )
+
+    def carry(
+        self, *, rescaled: bool, whole: bool = False
+    ) -> tuple[Iterable[torch.Tensor], torch.Tensor]:
+        """Rows [A_t; B_j], or B_j alone, at the inputs; see `Backward.carry`."""
+        return self.network.carry(
+            self.top, self.derivatives, with_top=self.with_top, rescaled=rescaled, whole=whole
+        )
+
+    @functools.cached_property
+    def log_f(self) -> torch.Tensor:
+        """Log-probabilities (point, C)."""
+        return torch.log_softmax(self.logits, 1)
+
+    @functools.cached_property
+    def log_largest(self) -> torch.Tensor:
+        """Log of the largest probability but the top class's (point, 1)."""
+        if self.network.classes == 1:
+            return self.log_f
+        return self.log_f.gather(1, self.others).amax(1, keepdim=True)
+
+    @property
+    def log10_scale(self) -> torch.Tensor:
+        """Log10 of what is taken out of the rows of the softmax Jacobian (point)."""
+        return self.log_largest[:, 0] / math.log(10)
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """Probabilities of the other classes over the largest of them (point, C - 1)."""
+        return (self.log_f.gather(1, self.others) - self.log_largest).exp()
+
+    @property
+    def f_top(self) -> torch.Tensor:
+        """Probability of the top class (point, 1)."""
+        return self.log_f.gather(1, self.top[:, None]).exp()
+
+
+def _chunks(
+    measured: _Measured, x: torch.Tensor, *, with_top: bool, whole: bool
+) -> Iterator[tuple[int, slice, _Points]]:
+    """Network by network and chunk by chunk: the network's index, which points, and those."""
+    rows = max(measured.classes - (not with_top), 1)
+    inputs = math.prod(x.shape[1:])
+    with torch.no_grad():
+        for k, make in enumerate(measured.make):
+            network = make(0 if whole else len(x) * rows)
+            widest = max(network.widest, inputs if whole else 0)
+            chunk = max(1, CHUNK_BYTES // (rows * widest * network.dtype.itemsize))
+            # the forward pass has a row a point: it takes many points at once to be fast
+            several = chunk * max(1, POINT_BYTES // (8 * max(inputs, widest) * chunk))
+            for first in range(0, len(x), several):
+                at = _Points.of(network, x[first : first + several], with_top)
+                _check_finite(at.logits, k, first)
+                for start in range(0, len(at.top), chunk):
+                    part = slice(start, start + chunk)
+                    yield k, slice(first + start, first + start + chunk), at.some(part)
+
+
+def _squares(
+    at: _Points, outputs: Sequence[str], *, rescaled: bool = False
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Squared norms of each output's Jacobian (point), and a power of 2 still to be multiplied.
+
+    That power is of the norm. The softmax one is also over 10^`at.log10_scale`.
+    """
+    blocks, power = at.carry(rescaled=rescaled)
+    dtype = torch.float64 if rescaled else at.network.dtype
+    # with w_j = f_j / largest and total = sum_j w_j B_j, Bbar is largest x total; block by block,
+    # ||J||^2 / largest^2 = f_t^2 ||total||^2 + sum_j w_j^2 ||B_j - Bbar||^2
+    weights, largest = at.weights, at.log_largest.exp()
+    none = torch.zeros_like(power)
+    logits, above, below = none, none, torch.zeros_like(weights)
+    for carried in blocks:
+        block = differences = carried.to(dtype)
+        if at.with_top:
+            top_row, differences = block[:, :1], block[:, 1:]
+            logits = logits + _norms(top_row)[:, 0] + _norms(differences + top_row).sum(1)
+        if "softmax" in outputs:
+            total = weights.to(dtype)[:, None] @ differences
+            above = above + _norms(total)[:, 0]
+            below += _norms(differences.sub_(total.mul_(largest.to(dtype)[:, None])))
+    softmax = at.f_top[:, 0] ** 2 * above + (weights**2 * below).sum(1)
+    squares = {"logits": logits, "softmax": softmax}
+    return {output: squares[output] for output in outputs}, power
+
+
+def _rows(
+    measured: _Measured, x: torch.Tensor, output: str, *, whole: bool
+) -> Iterator[tuple[int, slice, torch.Tensor, torch.Tensor]]:
+    """Chunk by chunk: network, which points, rows (point, class, column), their log10 scale."""
+    for k, where, at in _chunks(measured, x, with_top=True, whole=whole):
+        blocks, power = at.carry(rescaled=True, whole=whole)
+        rows = torch.cat([block.double() for block in blocks], 2)
+        log10_scale = power * math.log10(2)
+        top_row, differences = rows[:, :1], rows[:, 1:]
+        if output == "softmax":
+            weights = at.weights
+            total = weights[:, None] @ differences
+            top_row.copy_(-at.f_top[:, None] * total)
+            differences.sub_(at.log_largest.exp()[:, None] * total).mul_(weights[..., None])
+            log10_scale += at.log10_scale
+        else:
+            differences.add_(top_row)
+        order = torch.cat([at.top[:, None], at.others], 1)
+        yield (
+            k,
+            where,
+            torch.empty_like(rows).scatter_(1, order[..., None].expand_as(rows), rows),
+            log10_scale,
+        )
+
+
+def _norms(rows: torch.Tensor) -> torch.Tensor:
+    """Squared norms along the last axis, as float64."""
+    return torch.linalg.vecdot(rows, rows).double()
+
+
+def _check_finite(logits: torch.Tensor, network: int, first: int) -> None:
+    """Raises a ValueError unless the logits (point, C) of a network, from a point on, are finite.
+
+    What is not a number would pass for a dead unit, and the Jacobian for 0.
+    """
+    finite = logits.isfinite().all(1)
+    if not finite.all():
+        point = first + int(finite.logical_not().nonzero()[0])
+        raise ValueError(
+            f"expected finite logits, found others for network {network} at point {point}: "
+            "look for values in x, or weights, that are not finite or too large"
+        )
+
+
+def _check(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raises a ValueError unless the value is allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")

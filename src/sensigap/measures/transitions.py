@@ -1,0 +1,158 @@
+"""Exact transitions: how many boundaries of linear regions a path in input space crosses.
+
+All decisions are in float64, whatever the weights' dtype: in float32 pairs of close crossings are
+lost and rounding noise is counted. Decisions for degenerate cases, with z the pre-activation and
+tau a threshold:
+
+* |z - tau| <= 1e-12 max |z| (over the path's points and the layer's units) is rounding, and counts
+  as z = tau.
+* A point where z = tau has the side of the last point before it that has one. So a touch counts
+  nothing, a passage through a vertex or along an edge counts once, a path that runs along a
+  boundary and returns to its side counts nothing; nor does an edge of length 0 or a dead unit.
+* Equal units count each. Crossings at one place stand in any order; the sort is by (edge, place on
+  it), two keys, so that the end of an edge is not taken for the start of the next.
+* A unit with two thresholds that passes both in one piece counts twice.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import nn
+
+from sensigap.measures.polygons.arrays import arrays_on
+from sensigap.measures.polygons.layers import network_layers
+from sensigap.measures.polygons.walk import Crossings, check_by, check_vertices, walk
+from sensigap.measures.sequential.stages import check_networks
+from sensigap.measures.sequential.transitions import sequential_crossings, sequential_transitions
+from sensigap.networks import Stack
+
+
+def transitions(
+    networks: Stack | nn.Sequential,
+    vertices: torch.Tensor | Iterable[torch.Tensor],
+    *,
+    closed: bool = True,
+    by: str | None = None,
+) -> torch.Tensor:
+    """Exact number of transitions of each network on each polygon (STUDY, 'Measures').
+
+    Those of a stack are counted on its device, those of one network by itself on the CPU.
+
+    Args:
+        networks: a stack, or one network of affine layers and piecewise linear units (see
+            `sequential.stages`).
+        vertices: polygons (point, vertex, d), for one network (point, vertex, *shape of an input);
+            or an iterable of such chunks, which are then held in memory one at a time.
+        closed: whether an edge leads from the last vertex to the first.
+        by: None for totals; 'layer' or 'unit' for counts of each hidden layer or unit.
+
+    Returns:
+        int64 tensor (network, point): the sum over hidden units of |change of code| along the path,
+        where the code of a unit is the number of its thresholds that lie below. With `by`
+        (network, point, layer), or (network, point, unit) with the units of the first layer first,
+        then those of the second: `.split(stack.widths, 2)` parts the layers. For one network
+        without the first axis.
+
+    Raises:
+        TypeError: `networks` is something else, a layer is not supported, or a unit is smooth;
+            names its place.
+        ValueError: the vertices have another shape, or are not finite; `by` is something else.
+    """
+    check_by(by)
+    check_networks(networks)
+    if isinstance(networks, nn.Sequential):
+        return sequential_transitions(networks, vertices, closed=closed, by=by)
+    stack = networks
+    arrays = arrays_on(stack.device)
+    columns = sum(stack.widths) if by == "unit" else stack.depth
+    counts = [np.zeros((len(stack), 0, columns), np.int64)]
+    for chunk in [vertices] if isinstance(vertices, torch.Tensor) else vertices:
+        check_vertices(chunk, stack.inputs)
+        paths = arrays.array(chunk)
+        counted = np.zeros((len(stack), len(paths), columns), np.int64)
+        for k in range(len(stack)):
+            layers = network_layers(stack, k, arrays)
+            parts = walk(layers, paths, closed=closed, by=by or "layer", arrays=arrays)
+            for where, found, _ in parts:
+                counted[k, where] = found
+        counts.append(counted)
+    every = torch.from_numpy(np.concatenate(counts, 1)).to(stack.device)
+    return every if by else every.sum(2)
+
+
+def crossings(
+    networks: Stack | nn.Sequential,
+    vertices: torch.Tensor,
+    *,
+    network: int = 0,
+    closed: bool = True,
+) -> Crossings:
+    """Where on polygons one network has its transitions.
+
+    Args:
+        networks, vertices, closed: as for `transitions`.
+        network: which one of a stack.
+
+    Raises:
+        TypeError, ValueError: as `transitions`.
+    """
+    check_networks(networks)
+    if isinstance(networks, nn.Sequential):
+        return sequential_crossings(networks, vertices, closed=closed)
+    check_vertices(vertices, networks.inputs)
+    arrays = arrays_on(networks.device)
+    layers, paths = network_layers(networks, network, arrays), arrays.array(vertices)
+    chunks = walk(layers, paths, closed=closed, record=True, arrays=arrays)
+    return Crossings.joined([part for _, _, parts in chunks for part in parts])
+
+
+def transitions_along(
+    networks: Stack | nn.Sequential, vertices: torch.Tensor, bins: int = 1, *, closed: bool = True
+) -> torch.Tensor:
+    """Transitions on each of `bins` equal parts of each edge, to draw their density along a path.
+
+    Args:
+        networks, vertices: as for `transitions`, but no chunks.
+        bins: parts of an edge.
+        closed: whether an edge leads from the last vertex to the first.
+
+    Returns:
+        int64 tensor (network, point, edge x bins), parts in order along the path; for one network
+        without the first axis. By the parts' lengths, `part_lengths`, it is transitions per unit
+        of distance in input space.
+
+    Raises:
+        TypeError, ValueError: as `transitions`; also if `bins` is not positive.
+    """
+    _check_bins(vertices, bins)
+    points = len(vertices)
+    parts = (vertices.shape[1] if closed else vertices.shape[1] - 1) * bins
+    alone = isinstance(networks, nn.Sequential)
+    counts = np.zeros((1 if alone else len(networks), points * parts), np.int64)
+    for k in range(len(counts)):
+        found = crossings(networks, vertices, network=k, closed=closed)
+        # a crossing at the last vertex is at the end of the last part
+        part = np.minimum((found.position * bins).astype(np.int64), parts - 1)
+        counts[k] = np.bincount(found.path * parts + part, minlength=points * parts)
+    every = torch.from_numpy(counts.reshape(len(counts), points, parts))
+    return every[0] if isinstance(networks, nn.Sequential) else every.to(networks.device)
+
+
+def part_lengths(vertices: torch.Tensor, bins: int = 1, *, closed: bool = True) -> torch.Tensor:
+    """Euclidean lengths (point, edge x bins), float64, of the parts of `transitions_along`."""
+    _check_bins(vertices, bins)
+    ends = vertices.double().flatten(2)
+    after = ends.roll(-1, 1) if closed else ends[:, 1:]
+    lengths = (after - ends[:, : after.shape[1]]).norm(dim=2) / bins
+    return lengths.repeat_interleave(bins, 1)
+
+
+def _check_bins(vertices: torch.Tensor, bins: int) -> None:
+    """Raises a ValueError unless paths can be divided so; `check_vertices` says more of them."""
+    if vertices.ndim < 3:
+        raise ValueError(
+            f"vertices: expected shape (point, vertex, ...), found {tuple(vertices.shape)}"
+        )
+    if bins < 1:
+        raise ValueError(f"bins: expected 1 part of an edge or more, found {bins}")

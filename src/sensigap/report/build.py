@@ -1,0 +1,152 @@
+"""Reads what a study wrote and writes its report."""
+
+import base64
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+import pandas as pd
+
+from sensigap import survey as stores
+from sensigap.files import written_whole
+from sensigap.report import content
+from sensigap.report.claims import VERDICTS
+from sensigap.report.timings import read_timings
+from sensigap.spec import STATUSES
+
+_HERE = Path(__file__).parent
+_READING = (
+    "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
+    "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
+    "below tests one claim on one dataset: an effect with its 95% interval, and a p-value adjusted "
+    "by Holm’s method for the number of rows in the whole table (levels and limits: ‘analysis’ in "
+    "the configuration). Verdicts:"
+)
+_CLAIMS_COLUMNS = (
+    *("claim", "dataset", "quantity", "test", "n", "left_out", "effect", "estimate"),
+    *("low", "high", "p_holm", "verdict", "note"),
+)
+_LEADERBOARD_COLUMNS = (
+    *("dataset", "label", "family", "n", "left_out", "within", "within_low", "within_high"),
+    *("raw", "raw_low", "raw_high", "kendall", "kendall_low", "kendall_high"),
+    *("behind", "behind_low", "behind_high", "kendall_pairs", "kendall_axes", "note"),
+)
+
+
+def build(
+    *,
+    study: str,
+    config_text: str,
+    claims: Path,
+    leaderboard: Path,
+    figures: Mapping[str, Path],
+    surveys: Mapping[str, Path],
+    timings: Iterable[Path],
+    output: Path,
+) -> None:
+    """Writes the report: one HTML file that needs no other file and no network.
+
+    Args:
+        study: the study's name.
+        config_text: its configuration, YAML.
+        claims: the table of claims (CSV), as `sensigap.analysis` writes it.
+        leaderboard: the leaderboard of measures (CSV), the same.
+        figures: path without suffix by figure, in the report's order; beside it lie the files
+            that `sensigap.figures.draw` writes.
+        surveys: survey store by dataset.
+        timings: folders of benchmark files, see `read_timings`; they may be missing.
+        output: the report; links to other files are relative to its folder.
+
+    Raises:
+        FileNotFoundError: an input is missing.
+        ValueError: the table of claims or the leaderboard lacks columns.
+    """
+    output = Path(output)
+    table = _read_table(Path(claims), _CLAIMS_COLUMNS)
+    board = _read_table(Path(leaderboard), _LEADERBOARD_COLUMNS)
+    opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
+    page = render(
+        study=study,
+        summary=content.summary(table, opened),
+        reading=_READING,
+        legend=[
+            {"word": word, "style": style, "meaning": meaning}
+            for word, (style, meaning) in VERDICTS.items()
+        ],
+        glance=content.glance(table),
+        claims=content.claim_blocks(table),
+        claims_link=_relative(Path(claims), output),
+        leaderboard=content.leaderboard_blocks(board),
+        leaderboard_link=_relative(Path(leaderboard), output),
+        figures=[_figure(name, Path(stem), output) for name, stem in figures.items()],
+        statuses=STATUSES,
+        networks=content.network_rows(opened),
+        config=config_text,
+        datasets=list(opened),
+        provenance=content.provenance_rows(opened),
+        surveys=[
+            {"word": name, "address": _relative(Path(path), output)}
+            for name, path in surveys.items()
+        ],
+        timings=content.timing_rows(read_timings(map(Path, timings))),
+    )
+    with written_whole(output) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def render(**parts: Any) -> str:
+    """The page of the template; a part that the template names and nobody gives is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Trusted text of this package, whose quotes must stay quotes
+    css = markupsafe.Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template("template.html").render(css=css, **parts)
+
+
+def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.read_csv(path, keep_default_na=True)
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise ValueError(
+            f"{path}: expected columns {', '.join(needed)}; missing: {', '.join(missing)}; "
+            "run the analysis again"
+        )
+    return table
+
+
+def _figure(name: str, stem: Path, output: Path) -> dict[str, Any]:
+    png = stem.with_name(stem.name + ".png").read_bytes()
+    caption = stem.with_name(stem.name + ".txt").read_text(encoding="utf-8").strip()
+    title, _, text = caption.partition(". ")
+    # Width and height stand in the first chunk of a PNG, at bytes 16 to 24
+    width, height = struct.unpack(">II", png[16:24])
+    links = [
+        {
+            "word": suffix[1:].upper(),
+            "address": _relative(stem.with_name(stem.name + suffix), output),
+        }
+        for suffix in (".pdf", ".png", ".csv")
+    ]
+    return {
+        "name": name,
+        "png": base64.b64encode(png).decode("ascii"),
+        "alt": f"{title}. What the marks are and how many there are is said in the caption.",
+        "title": f"{title}.",
+        "text": text,
+        "width": width,
+        "height": height,
+        "links": links,
+    }
+
+
+def _relative(path: Path, output: Path) -> str:
+    return Path(os.path.relpath(path, output.parent)).as_posix()

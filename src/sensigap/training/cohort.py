@@ -1,0 +1,372 @@
+"""Trains the networks of one job, and writes their weights and their training store."""
+
+import dataclasses
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from sensigap import datasets, survey
+from sensigap import weights as weights_file
+from sensigap.integrity import DamagedFileError
+from sensigap.networks import Stack, weights_dtype
+from sensigap.progress import Progress, duration
+from sensigap.spec import NetworkSpec
+from sensigap.training import checkpoints, cost, devices
+from sensigap.training.augmentation import TABLE_BYTES, ImageTable
+from sensigap.training.lbfgs import LBFGSTrainer
+from sensigap.training.passes import Layout
+from sensigap.training.schedule import Record
+from sensigap.training.trainer import Data, Finished, Saved, StackTrainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a cohort is trained; none of it is part of a network's identity."""
+
+    #: seconds between checkpoints
+    checkpoint_seconds: float = 60.0
+    #: 'cpu', 'cuda' or 'auto', see `devices.lease`
+    device: str = "auto"
+    #: training jobs that may share a GPU
+    jobs_per_gpu: int = 1
+    #: networks that step together; None: from the cost model
+    stack_size: int | None = None
+    #: matrix products by 'numpy' or 'torch'; None: numpy on a CPU, torch on a GPU
+    backend: str | None = None
+    #: bytes of the largest table of translated images that is kept
+    table_bytes: int = TABLE_BYTES
+
+
+def train_cohort(
+    specs: Sequence[NetworkSpec],
+    store: str | Path,
+    weights: str | Path,
+    curves: str | Path,
+    settings: Settings | None = None,
+) -> None:
+    """Trains networks and writes their weights and training store; resumes after a kill.
+
+    Every `settings.checkpoint_seconds` the state is written to `<weights>.checkpoint`; a job that
+    was killed goes on from there, with the same weights to the bit on the same CPU. A lock beside
+    `weights` keeps a job that outlived its run and its successor from writing together.
+
+    Args:
+        specs: the networks, all of one data set, no two alike.
+        store: the data set's Zarr store.
+        weights: safetensors file to write, see `sensigap.weights`; it holds networks of every
+            status, diverged ones with their weights at the last finite check.
+        curves: Zarr store to write, schema 'training'.
+        settings: how; None: the defaults.
+
+    Raises:
+        ValueError: the specs are of several data sets, or not of the store's.
+    """
+    settings = settings or Settings()
+    weights, curves = Path(weights), Path(curves)
+    lock = weights.with_name(f".{weights.name}.lock")
+    with devices.exclusive(lock, f"cohort {weights}") as waited:
+        if waited and _written(specs, weights, curves):
+            logger.info(
+                "%s has been written meanwhile, by the process that was waited for", weights
+            )
+            return
+        images = datasets.load(store)
+        _check_dataset(specs, images)
+        with devices.lease(settings.device, jobs_per_gpu=settings.jobs_per_gpu) as device:
+            checkpoint = weights.with_name(weights.name + ".checkpoint")
+            cohort = _Cohort(specs, images, device.torch, settings, checkpoint)
+            cohort.train()
+        weights_file.save(weights, cohort.stacks())
+        survey.write(
+            cohort.dataset(),
+            curves,
+            "training",
+            attributes=survey.provenance(device=device.name, training_code=cohort.code),
+        )
+        checkpoint.unlink(missing_ok=True)
+        for left in [
+            *weights.parent.glob(f".{weights.name}*.tmp"),
+            *curves.parent.glob(f".{curves.name}*.tmp"),
+        ]:
+            # of jobs that were killed while they wrote; nobody else writes under the lock
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _check_dataset(specs: Sequence[NetworkSpec], images: datasets.Images) -> None:
+    wrong = sorted({spec.dataset for spec in specs} - {images.name})
+    if wrong:
+        raise ValueError(
+            f"the cohort's networks are of data set {', '.join(wrong)}, the store is of "
+            f"{images.name}: expected one data set; give the cohort the store of its own"
+        )
+
+
+def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
+    """Whether another process has just written exactly these networks with this code."""
+    try:
+        if survey.read(curves, "training").attrs["training_code"] != _code_digest():
+            return False
+        found = {spec.id for members, _ in weights_file.load(weights) for spec in members}
+    except (FileNotFoundError, survey.SchemaError, DamagedFileError):
+        return False
+    return found == {spec.id for spec in specs}
+
+
+def _code_digest() -> str:
+    """SHA-256 of the modules that decide the weights: checkpoints of other code are no use."""
+    folder = Path(__file__).parent
+    others = ("networks.py", "seeds.py", "units.py", "datasets/images.py", "datasets/labels.py")
+    files = sorted([*folder.glob("*.py"), *(folder.parent / name for name in others)])
+    digest = hashlib.sha256(torch.__version__.encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class _Cohort:
+    """The networks of a cohort: those that are done, and the groups that are left."""
+
+    def __init__(
+        self,
+        specs: Sequence[NetworkSpec],
+        images: datasets.Images,
+        device: str,
+        settings: Settings,
+        checkpoint: Path,
+    ) -> None:
+        self.specs = list(specs)
+        self.images = images
+        self.device = device
+        self.settings = settings
+        self.checkpoint = checkpoint
+        self.code = _code_digest()  # as the job begins: files may be edited while it runs
+        self.finished: dict[str, Finished] = {}
+        #: networks in training when the checkpoint was written
+        self._begun: dict[str, Saved] = {}
+        self._saved = time.monotonic()
+
+    def train(self) -> None:
+        """Trains what is left, group by group."""
+        self._resume()
+        self._progress = Progress(
+            max(sum(self._flops(spec) for spec in self.specs), 1.0),
+            f"training {len(self.specs)} networks",
+        )
+        self._progress.advance(sum(self._flops(f.spec) for f in self.finished.values()))
+        for _, members in groupby(sorted(self.specs, key=_order), key=_subset):
+            self._train_subset([spec for spec in members if spec.id not in self.finished])
+        counts = [finished.record.status for finished in self.finished.values()]
+        logger.info(
+            "trained %d networks in %s: %s",
+            len(self.specs),
+            duration(sum(finished.record.train_seconds for finished in self.finished.values())),
+            ", ".join(
+                f"{counts.count(status)} {status}" for status in sorted(set(map(str, counts)))
+            ),
+        )
+
+    def _train_subset(self, specs: Sequence[NetworkSpec]) -> None:
+        """Trains the networks of one training subset and precision."""
+        if not specs:
+            return
+        data = training_data(self.images, specs, self.device, self.settings.table_bytes)
+        for _, members in groupby(specs, key=_shape):
+            self._train_group(list(members), data)
+
+    def _train_group(self, specs: Sequence[NetworkSpec], data: Data) -> None:
+        """Trains the networks of one shape."""
+        backend = self.settings.backend
+        saved = [self._begun[spec.id] for spec in specs if spec.id in self._begun]
+        trainer: StackTrainer | LBFGSTrainer
+        if specs[0].optimizer == "lbfgs":
+            trainer = LBFGSTrainer(specs, data, backend=backend, saved=saved)
+        else:
+            size = self.settings.stack_size
+            trainer = StackTrainer(specs, data, size=size, backend=backend, saved=saved)
+        step_flops = self._flops(specs[0]) / specs[0].steps
+        done = 0.0
+        while trainer.active:
+            for finished in trainer.advance(min(1.0, self.settings.checkpoint_seconds / 2)):
+                self.finished[finished.spec.id] = finished
+                done += self._flops(finished.spec)
+            self._progress.advance(-self._counted + done + trainer.steps * step_flops)
+            self._counted = done + trainer.steps * step_flops
+            if time.monotonic() - self._saved >= self.settings.checkpoint_seconds:
+                self._save(trainer.save())
+        self._counted = 0.0
+
+    #: work of the group at hand that progress knows of
+    _counted = 0.0
+
+    def _flops(self, spec: NetworkSpec) -> float:
+        calls = 1 if spec.optimizer != "lbfgs" else 25  # evaluations a step at most
+        return cost.step_flops(self._layout(spec), spec.batch_size) * spec.steps * calls
+
+    def _layout(self, spec: NetworkSpec) -> Layout:
+        return Layout(self.images.inputs, spec.depth, spec.width, self.images.classes)
+
+    def _execution(self) -> str:
+        """What changes weights by rounding: the kind of device and the backend of products."""
+        return f"{self.device.partition(':')[0]}, products by {self.settings.backend or 'default'}"
+
+    def _save(self, running: Sequence[Saved]) -> None:
+        """Writes a checkpoint: the networks that are done, and those in training."""
+        done = [Saved(f.spec, 0, f.record, {"": f.parameters}) for f in self.finished.values()]
+        header: dict[str, Any] = {"code": self.code, "execution": self._execution()}
+        tensors = {}
+        for group, members in (("finished", done), ("running", running)):
+            header[group] = [
+                {
+                    "spec": network.spec.to_json(),
+                    "step": network.step,
+                    "record": dataclasses.asdict(network.record),
+                    "numbers": network.numbers,
+                }
+                for network in members
+            ]
+            for network in members:
+                for name, tensor in network.tensors.items():
+                    tensors[f"{group}/{network.spec.id}/{name}"] = tensor
+        checkpoints.write(self.checkpoint, header, tensors)
+        self._saved = time.monotonic()
+
+    def _resume(self) -> None:
+        """Takes over what a checkpoint holds of this cohort's networks."""
+        found = checkpoints.read(self.checkpoint)
+        if found is None:
+            return
+        header, tensors = found
+        if header["code"] != self.code:
+            checkpoints.quarantine(self.checkpoint, "was written by other code or another torch")
+            return
+        if header["execution"] != self._execution():
+            # a network is trained in one way from its first step to its last
+            checkpoints.quarantine(self.checkpoint, f"was written on {header['execution']}")
+            return
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for key, tensor in tensors.items():
+            _, network, name = key.split("/")
+            parts.setdefault(network, {})[name] = tensor
+        wanted = {spec.id for spec in self.specs}
+        for group in ("finished", "running"):
+            for entry in header[group]:
+                spec, record = NetworkSpec.from_json(entry["spec"]), Record(**entry["record"])
+                if spec.id not in wanted:
+                    continue
+                if group == "finished":
+                    self.finished[spec.id] = Finished(spec, parts[spec.id][""], record)
+                else:
+                    self._begun[spec.id] = Saved(
+                        spec, entry["step"], record, parts[spec.id], entry["numbers"]
+                    )
+        logger.info(
+            "resuming from %s: %d of %d networks done, %d in training",
+            self.checkpoint,
+            len(self.finished),
+            len(self.specs),
+            len(self._begun),
+        )
+
+    def stacks(self) -> list[tuple[list[NetworkSpec], Stack]]:
+        """The trained networks, as `weights.save` takes them."""
+        stacks = []
+        by_shape = sorted(self.specs, key=lambda spec: (spec.depth, spec.width, spec.precision))
+        for _, group in groupby(by_shape, lambda spec: (spec.depth, spec.width, spec.precision)):
+            members = list(group)
+            layout = self._layout(members[0])
+            rows = torch.stack([self.finished[spec.id].parameters for spec in members])
+            stacks.append((members, layout.unpack(rows, members)))
+        return stacks
+
+    def dataset(self) -> xr.Dataset:
+        """The training store."""
+        return training_dataset(
+            self.specs,
+            [self.finished[spec.id].record for spec in self.specs],
+            [self._layout(spec).parameters for spec in self.specs],
+        )
+
+
+def _subset(spec: NetworkSpec) -> tuple[Any, ...]:
+    return spec.train_size, spec.subset_seed, spec.precision
+
+
+def _shape(spec: NetworkSpec) -> tuple[Any, ...]:
+    return spec.depth, spec.width, spec.batch_size, spec.optimizer
+
+
+def _order(spec: NetworkSpec) -> tuple[Any, ...]:
+    # within a stack: networks of one schedule are checked together, equal units run together
+    return *_subset(spec), *_shape(spec), spec.steps, spec.unit, spec.seed, spec.id
+
+
+def training_data(
+    images: datasets.Images, specs: Sequence[NetworkSpec], device: str, table_bytes: int
+) -> Data:
+    """What networks of one training subset and precision train on and are tested on."""
+    spec = specs[0]
+    dtype = weights_dtype(spec.precision)
+    subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+    table = ImageTable(
+        images.train_images[subset],
+        {(spec.max_shift, spec.flip) for spec in specs if spec.augmented},
+        dtype=dtype,
+        device=device,
+        table_bytes=table_bytes,
+    )
+    return Data(
+        table,
+        images.train_labels[subset],
+        torch.from_numpy(datasets.standardise(images.test_images)).to(device, dtype),
+        images.test_labels,
+        images.classes,
+    )
+
+
+_CURVES: dict[str, Callable[[Record], list[float]]] = {
+    "loss": lambda record: record.loss,
+    "accuracy": lambda record: record.accuracy,
+    "gradient_norm": lambda record: record.gradient_norm,
+    "seconds": lambda record: record.seconds,
+}
+
+
+def training_dataset(
+    specs: Sequence[NetworkSpec], records: Sequence[Record], parameters: Sequence[int]
+) -> xr.Dataset:
+    """The training store of networks: schema 'training'.
+
+    Learning curves lie on the union of the networks' checks, NaN where a network had none.
+
+    Args:
+        specs: the networks.
+        records: of their training.
+        parameters: how many weights and biases each has.
+    """
+    steps = np.array(sorted({step for record in records for step in record.steps}), np.int64)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    for name in ("status", "steps_done", "fit_step"):
+        variables[name] = (("network",), np.array([getattr(record, name) for record in records]))
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "train_seconds"):
+        variables[name] = (("network",), np.array([getattr(r, name) for r in records], np.float64))
+    variables["parameters"] = (("network",), np.array(parameters, np.int64))
+    for name, curve in _CURVES.items():
+        values = np.full((len(specs), len(steps)), np.nan)
+        for k, record in enumerate(records):
+            values[k, np.searchsorted(steps, record.steps)] = curve(record)
+        variables[f"curve_{name}"] = (("network", "check"), values)
+    return xr.Dataset(
+        variables,
+        {"network": [spec.id for spec in specs], "step": ("check", steps)},
+    )

@@ -1,6 +1,0 @@
-"""Figures: a module each with a pure function `figure`; `draw` reads surveys and writes files."""
-
-from sensitivity.figures.files import FIGURES, SUFFIXES, draw, save
-from sensitivity.figures.style import Drawn
-
-__all__ = ["FIGURES", "SUFFIXES", "Drawn", "draw", "save"]
