@@ -12,14 +12,11 @@ from typing import Any
 
 from sensigap import seeds
 from sensigap.config import Block, Factor, Grid, Random, Study
-from sensigap.spec import FACTOR_SIDES, NetworkSpec
+from sensigap.spec import FACTOR_SIDES, HYPERPARAMETERS, NetworkSpec
 
 #: of torch.optim.LBFGS; STUDY: at most 100 calls of `step`
 LBFGS_LEARNING_RATE = 1.0
 LBFGS_STEPS = 100
-
-#: hyper-parameters that a configuration may write as whole numbers
-_FLOATS = ("learning_rate", "gain", "target_loss")
 
 #: what makes the side of a pair (presumed worse, presumed better), as hyper-parameters
 FACTOR_VALUES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -106,8 +103,9 @@ def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpe
         }
     if chosen["stop"] != "loss":
         chosen["target_loss"] = 0.0
-    for key in _FLOATS:
-        chosen[key] = float(chosen[key])
+    for key, value in chosen.items():
+        # a configuration may write 1 for 1.0
+        chosen[key] = HYPERPARAMETERS[key][0](value)
     return NetworkSpec(
         dataset=dataset,
         train_size=settings.train_size,

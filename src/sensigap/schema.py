@@ -6,7 +6,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from sensigap.spec import FACTOR_SIDES
+from sensigap.spec import FACTOR_SIDES, HYPERPARAMETERS
 
 ELLIPSE_KINDS = ("different classes", "one class", "random")
 ELLIPSE_STATES = ("initial", "trained")
@@ -39,24 +39,8 @@ _SAMPLE = {
     "label": Variable(("sample",), "int", "true class"),
 }
 _HYPERPARAMETERS = {
-    "depth": Variable(("network",), "int", "hidden layers"),
-    "width": Variable(("network",), "int", "units in each hidden layer"),
-    "unit": Variable(("network",), "str", "hidden unit"),
-    "optimizer": Variable(("network",), "str", "optimizer"),
-    "learning_rate": Variable(("network",), "float", "learning rate"),
-    "batch_size": Variable(("network",), "int", "images in a step"),
-    "gain": Variable(("network",), "float", "initial weights are N(0, gain^2 / fan_in)"),
-    "steps": Variable(("network",), "int", "optimizer steps at most"),
-    "seed": Variable(("network",), "int", "seed of weights, batches, labels and augmentation"),
-    "train_size": Variable(("network",), "int", "training images"),
-    "subset_seed": Variable(("network",), "int", "seed of the training subset"),
-    "labels": Variable(("network",), "str", "training labels: true or random"),
-    "max_shift": Variable(("network",), "int", "largest random translation", "pixel"),
-    "flip": Variable(("network",), "bool", "random horizontal flips"),
-    "stop": Variable(("network",), "str", "stop rule: steps, fitted or loss"),
-    "fit_accuracy": Variable(("network",), "float", "training accuracy that counts as fitted"),
-    "target_loss": Variable(("network",), "float", "training loss of stop rule 'loss'", "nat"),
-    "precision": Variable(("network",), "str", "dtype of weights and training"),
+    name: Variable(("network",), kind.__name__, record.long_name, record.units)
+    for name, (kind, record) in HYPERPARAMETERS.items()
 }
 _MEMBERSHIP = {
     "cohort": Variable(("network",), "str", "the job that trained the network"),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensigap import config, spec, units
-from sensigap.config import documentation, hyperparameters, models
+from sensigap.config import documentation, models
 from sensigap.config.faults import written_path
 from sensigap.datasets.known import KNOWN
 
@@ -523,14 +523,12 @@ def test_names_are_those_of_the_library():
     axes = config.Axes.__annotations__
     assert set(axes) == set(config.Row.__annotations__) == set(config.Defaults.model_fields)
 
-    def options(annotated):
-        return set(get_args(get_args(annotated)[0]))
-
-    assert options(hyperparameters.Unit) == set(units.UNITS)
-    assert options(hyperparameters.Optimizer) == set(spec.OPTIMIZERS)
-    assert options(hyperparameters.Labels) == set(spec.LABELS)
-    assert options(hyperparameters.Stop) == set(spec.STOPS)
-    assert options(hyperparameters.Precision) == set(spec.PRECISIONS)
+    # every field of a network that a data set does not decide is a key
+    decided = {"train_size", "subset_seed", "max_shift", "flip", "fit_accuracy"}
+    assert set(axes) == set(spec.HYPERPARAMETERS) - decided | {"augmentation"}
+    keys = config.json_schema()["$defs"]["Defaults"]["properties"]
+    assert keys["unit"]["enum"] == list(units.UNITS)
+    assert keys["optimizer"]["enum"] == list(spec.OPTIMIZERS)
     assert set(get_args(models.DatasetName)) == set(KNOWN)
     assert set(config.Factors.model_fields) == set(spec.FACTOR_SIDES)
 

@@ -36,7 +36,9 @@ def test_id_changes_with_every_field():
     }
     ids = {BASE.id}
     for field in dataclasses.fields(NetworkSpec):
-        value = changed[field.type.__name__](getattr(BASE, field.name))
+        value = changed[getattr(field.type, "__origin__", field.type).__name__](
+            getattr(BASE, field.name)
+        )
         ids.add(dataclasses.replace(BASE, **{field.name: value}).id)
     assert len(ids) == 1 + len(dataclasses.fields(NetworkSpec))
 

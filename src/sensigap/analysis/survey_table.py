@@ -6,24 +6,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sensigap.spec import HYPERPARAMETERS
+
 #: what may vary between the networks of a survey; seeds are no hyper-parameters
-HYPERPARAMETERS = (
-    "depth",
-    "width",
-    "unit",
-    "optimizer",
-    "learning_rate",
-    "batch_size",
-    "gain",
-    "steps",
-    "train_size",
-    "max_shift",
-    "flip",
-    "stop",
-    "target_loss",
-    "fit_accuracy",
-    "precision",
-)
+COMPARED = tuple(name for name, (_, record) in HYPERPARAMETERS.items() if record.compared)
 #: networks with these in common are one architecture: the cluster of C0 and C2
 ARCHITECTURE = ("depth", "width", "unit")
 
@@ -116,7 +102,7 @@ def sensitive(table: pd.DataFrame, left_out: LeftOut) -> tuple[pd.DataFrame, Lef
 
 def varying(table: pd.DataFrame) -> list[str]:
     """The hyper-parameters of which the table holds more than one value."""
-    return [name for name in HYPERPARAMETERS if len(table[name].unique()) > 1]
+    return [name for name in COMPARED if len(table[name].unique()) > 1]
 
 
 def dummies(table: pd.DataFrame, names: list[str]) -> np.ndarray:

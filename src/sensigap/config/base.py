@@ -5,7 +5,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-SEED_MAX = 2**32 - 1
 
 
 def key(description: str, *, unit: str = "", **bounds: Any) -> Any:

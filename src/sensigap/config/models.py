@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sensigap.config.base import SEED_MAX, Section, key
+from sensigap.config.base import Section, key
 from sensigap.config.hyperparameters import Axes, Defaults, Row
 from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.spec import SEED_MAX
 
 DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
 
