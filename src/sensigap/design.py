@@ -12,6 +12,7 @@ from typing import Any
 
 from sensigap import seeds
 from sensigap.config import Block, Factor, Grid, Random, Study
+from sensigap.declarations import MEASURES
 from sensigap.spec import FACTOR_SIDES, HYPERPARAMETERS, NetworkSpec
 
 #: of torch.optim.LBFGS; STUDY: at most 100 calls of `step`
@@ -28,23 +29,25 @@ FACTOR_VALUES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+#: measure -> who chooses its networks, of those that do not take all
+CHOOSING = {name: measure.chosen for name, measure in MEASURES.items() if measure.chosen}
+
+
 @dataclasses.dataclass
 class Member:
     """A network of the study and the comparisons that it belongs to."""
 
     spec: NetworkSpec
     in_survey: bool = False
-    in_ellipses: bool = False
-    in_slices: bool = False
+    #: measures for which it is chosen, of those that do not take all networks
+    chosen: set[str] = dataclasses.field(default_factory=set)
     #: factor -> (pair, side); a pair is named for its network of the presumed better side
     pairs: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
     def membership(self) -> dict[str, Any]:
         """The membership coordinates of the survey (without the cohort)."""
-        columns: dict[str, Any] = {
-            "in_survey": self.in_survey,
-            "in_ellipses": self.in_ellipses,
-            "in_slices": self.in_slices,
+        columns: dict[str, Any] = {"in_survey": self.in_survey} | {
+            f"in_{name}": name in self.chosen for name in CHOOSING
         }
         for factor in FACTOR_SIDES:
             pair, side = self.pairs.get(factor, ("", ""))
@@ -63,26 +66,40 @@ def design(study: Study) -> dict[str, Member]:
     for block in study.survey:
         for spec in _block(study, block):
             member(spec).in_survey = True
-    for identity, entry in members.items():
-        entry.in_ellipses = in_ellipses(study, identity)
+    survey = list(members)
     for factor in FACTOR_SIDES:
         pairs: Factor | None = getattr(study.factors, factor)
         for worse, better in _pairs(study, factor, pairs) if pairs else ():
             for spec, side in zip((worse, better), FACTOR_SIDES[factor], strict=True):
                 member(spec).pairs[factor] = (better.id, side)
-    for name, row in itertools.product(study.datasets, study.measures.slices.networks):
-        member(network(study, name, row)).in_slices = True
+    for measure, dataset in itertools.product(CHOOSING, study.datasets):
+        settings = measure_settings(study, measure, dataset)
+        for row in _rows(study, measure):
+            spec = network(study, dataset, row)
+            member(spec).chosen.add(measure)
+        for identity in survey:
+            if members[identity].spec.dataset == dataset and CHOOSING[measure](identity, settings):
+                members[identity].chosen.add(measure)
     return members
 
 
-def in_ellipses(study: Study, identity: str) -> bool:
-    """Whether a network is among the share that is measured along ellipses.
+def measure_settings(study: Study, measure: str, dataset: str) -> dict[str, Any]:
+    """The settings of a measure as it takes them: rows of networks are their ids, sorted."""
+    settings = study.settings(measure, dataset)
+    for name in _row_settings(measure):
+        rows = getattr(getattr(study.measures, measure), name)
+        settings[name] = sorted(network(study, dataset, row).id for row in rows)
+    return settings
 
-    ASSUME: a seeded share rather than a fixed number, so that adding networks to a study changes
-    nothing for those that are there.
-    """
-    chosen = study.measures.ellipses
-    return seeds.share(chosen.seed, "ellipses", identity) < chosen.share
+
+def _row_settings(measure: str) -> list[str]:
+    return [setting.name for setting in MEASURES[measure].settings if setting.kind == "rows"]
+
+
+def _rows(study: Study, measure: str) -> Iterator[Mapping[str, Any]]:
+    """The networks that a measure's settings list."""
+    for name in _row_settings(measure):
+        yield from getattr(getattr(study.measures, measure), name)
 
 
 def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpec:

@@ -107,8 +107,9 @@ class NetworkSpec:
         str,
         _H(
             long_name="optimizer",
-            key="optimizer: sgd, momentum (0.9), adam and rmsprop in minibatches; lbfgs on the full "
-            "batch, with its own learning rate 1 and 100 steps at most whatever the other keys say",
+            key="optimizer: sgd, momentum (0.9), adam and rmsprop in minibatches; lbfgs on the "
+            "full batch, with its own learning rate 1 and 100 steps at most whatever the other "
+            "keys say",
             usual="momentum",
             choices=OPTIMIZERS,
         ),
@@ -212,8 +213,9 @@ class NetworkSpec:
         str,
         _H(
             long_name="dtype of weights and training",
-            key="floating-point type of the weights and of training; tf32 (on a GPU alone) and bf16: "
-            "float32 weights, matrix products of training steps rounded to it; not with lbfgs",
+            key="floating-point type of the weights and of training; tf32 (on a GPU alone) and "
+            "bf16: float32 weights, matrix products of training steps rounded to it; not "
+            "with lbfgs",
             usual="float32",
             choices=PRECISIONS,
         ),

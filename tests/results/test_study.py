@@ -70,7 +70,7 @@ def test_nothing_is_missing_where_it_was_measured(surveys, study):
             assert np.isfinite(fitted[variable]).all(), variable
         assert not np.isnan(fitted["jacobian_norm_log10"]).any()
         counted = np.isfinite(fitted["transitions"]).sum("sample")
-        assert (counted == study.transition_points(name)).all()
+        assert (counted == study.settings("transitions", name)["points"]).all()
         others = survey.isel(network=np.flatnonzero(survey["status"] != "fitted"))
         assert np.isnan(others["jacobian_norm"]).all()
         assert np.isnan(others["transitions"]).all()

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from sensigap import survey as stores
-from sensigap.schema import ELLIPSE_KINDS, ELLIPSE_STATES, SCHEMAS
+from sensigap.kinds import ELLIPSE_KINDS, STATES
+from sensigap.schema import SCHEMAS
 from sensigap.seeds import generator
 from sensigap.spec import FACTOR_SIDES
 
@@ -250,7 +251,7 @@ def ellipses(
         },
         coords={
             "network": names,
-            "state": np.array(ELLIPSE_STATES, object),
+            "state": np.array(STATES, object),
             "kind": np.array(kinds, object),
             "angle": theta,
         },
@@ -315,7 +316,7 @@ def slices(dataset: xr.Dataset, *, edges: int = 60, seed: int = 0) -> xr.Dataset
         },
         coords={
             "network": names,
-            "state": np.array(ELLIPSE_STATES, object),
+            "state": np.array(STATES, object),
             "edge": np.arange(edges),
             "x": x,
             "y": x,

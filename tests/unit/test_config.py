@@ -149,9 +149,12 @@ def test_null_stands_for_the_data_sets_own_default():
         "flip": True,
         "fit_accuracy": 0.999,
     }
-    assert (study.transition_points("digits"), study.transition_points("cifar100")) == (300, 1_000)
+    assert [study.settings("transitions", name)["points"] for name in ("digits", "cifar100")] == [
+        300,
+        1_000,
+    ]
     counted = config.load(small(measures={"transitions": {"points": 7}}))
-    assert counted.transition_points("digits") == 7
+    assert counted.settings("transitions", "digits")["points"] == 7
 
 
 # --- faults ---------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_a_share_of_the_survey_gets_ellipses_and_keeps_them():
         members = design(
             study(survey=[{"search": "grid", "axes": axes}], measures={"ellipses": {"share": 0.3}})
         )
-        return {identity for identity, m in members.items() if m.in_ellipses}, set(members)
+        return {identity for identity, m in members.items() if "ellipses" in m.chosen}, set(members)
 
     few, all_few = chosen([16, 32])
     many, _ = chosen([16, 32, 64, 128])
@@ -123,7 +123,7 @@ def test_slices_name_their_networks():
     members = design(
         study(measures={"slices": {"networks": [{"depth": 1, "width": 16}, {"depth": 7}]}})
     )
-    sliced = [m for m in members.values() if m.in_slices]
+    sliced = [m for m in members.values() if "slices" in m.chosen]
     assert [(m.spec.depth, m.in_survey) for m in sliced] == [(1, True), (7, False)]
     assert len(members) == 13
 

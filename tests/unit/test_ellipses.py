@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from measure_helpers import check_parity, digits, fitted, untrained
+from sensigap.kinds import ELLIPSE_KINDS
 from sensigap.measures import ellipses as module
 from sensigap.measures import paths
 from sensigap.measures.ellipses import ellipse_crossings, ellipse_transitions
-from sensigap.schema import ELLIPSE_KINDS
 from sensigap.units import UNITS
 
 

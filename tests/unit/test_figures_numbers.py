@@ -6,7 +6,7 @@ import pytest
 import synthetic
 from sensigap.analysis.verdicts import Settings
 from sensigap.figures import ellipses, factors, parameters, points, sensitivity, slices
-from sensigap.schema import ELLIPSE_KINDS, ELLIPSE_STATES
+from sensigap.kinds import ELLIPSE_KINDS, STATES
 from sensigap.spec import FACTOR_SIDES
 
 
@@ -221,7 +221,7 @@ def test_curves_of_ellipses_are_means_over_networks_and_ellipses(surveys, angles
     drawn = ellipses.figure({"digits": dataset}, {"digits": group})
     numbers = drawn.numbers.set_index(["quantity", "state", "kind"]).sort_index()
     networks = group.sizes["network"]
-    for i, state in enumerate(ELLIPSE_STATES):
+    for i, state in enumerate(STATES):
         for j, kind in enumerate(ELLIPSE_KINDS):
             for quantity in ellipses.QUANTITIES:
                 curve = numbers.loc[(quantity, state, kind)]
@@ -293,7 +293,7 @@ def test_slices_draw_the_segments_as_measured(surveys):
     panels = iter(drawn.figure.axes)
     rows = drawn.numbers.set_index(["dataset", "state"])
     for name, group in groups.items():
-        for state, count in zip(ELLIPSE_STATES, (60, 40), strict=True):
+        for state, count in zip(STATES, (60, 40), strict=True):
             (lines,) = next(panels).collections
             found = np.array(lines.get_segments())
             stored = group.sel(state=state).squeeze("network").isel(edge=slice(count))

@@ -7,7 +7,7 @@ import xarray as xr
 from sensigap.analysis.bootstrap import Result, signed_rank
 from sensigap.analysis.survey_table import LeftOut, fitted_true, networks_table
 from sensigap.analysis.verdicts import Question, Row, Settings, answer
-from sensigap.schema import ELLIPSE_KINDS
+from sensigap.kinds import ELLIPSE_KINDS
 from sensigap.seeds import generator
 
 #: STUDY asks for this many networks, whatever the smallest number of the other claims

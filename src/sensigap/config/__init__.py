@@ -15,7 +15,6 @@ from sensigap.config.models import (
     Analysis,
     Block,
     Dataset,
-    Ellipses,
     Execution,
     Factor,
     Factors,
@@ -24,9 +23,7 @@ from sensigap.config.models import (
     Random,
     ResolvedDataset,
     Rows,
-    Slices,
     Study,
-    Transitions,
 )
 from sensigap.config.valid import Valid
 
@@ -37,7 +34,6 @@ __all__ = [
     "ConfigError",
     "Dataset",
     "Defaults",
-    "Ellipses",
     "Execution",
     "Factor",
     "Factors",
@@ -48,9 +44,7 @@ __all__ = [
     "ResolvedDataset",
     "Row",
     "Rows",
-    "Slices",
     "Study",
-    "Transitions",
     "json_schema",
     "load",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sensigap.config.faults import Fault, Path, near_miss, written
-from sensigap.config.models import Ellipses, Slices
+from sensigap.config.models import SETTINGS
 from sensigap.config.valid import FAULTY, Valid, as_list, as_mapping
 from sensigap.datasets.known import KNOWN
 
@@ -225,8 +225,8 @@ def _factors(valid: Valid) -> Iterator[Fault]:
 
 def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:
     measures = as_mapping(valid.mapping.get("measures", {}))
-    ellipses = {**Ellipses().model_dump(), **as_mapping(measures.get("ellipses", {}))}
-    slices = {**Slices().model_dump(), **as_mapping(measures.get("slices", {}))}
+    ellipses = {**SETTINGS["ellipses"]().model_dump(), **as_mapping(measures.get("ellipses", {}))}
+    slices = {**SETTINGS["slices"]().model_dump(), **as_mapping(measures.get("slices", {}))}
     asks_ellipses = isinstance(ellipses["share"], float | int) and ellipses["share"] > 0
     for name in valid.listed:
         size, classes = valid.dataset(name, "train_size"), KNOWN[name].classes

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sensigap.config.faults import allowed_text, resolved, schema, without_null, written
+from sensigap.config.models import SETTINGS
 from sensigap.datasets.known import KNOWN
 
 BEGIN = "<!-- tables: made by `python -m sensigap.config config/README.md`, do not edit -->"
@@ -22,10 +23,7 @@ _SECTIONS = (
     ("`factors`", "Factors"),
     ("`factors.<name>`", "Factor"),
     ("`measures`", "Measures"),
-    ("`measures.transitions`", "Transitions"),
-    ("`measures.complexity`", "Complexity"),
-    ("`measures.ellipses`", "Ellipses"),
-    ("`measures.slices`", "Slices"),
+    *((f"`measures.{name}`", section.__name__) for name, section in SETTINGS.items()),
     ("`analysis`", "Analysis"),
     ("`execution`", "Execution"),
 )

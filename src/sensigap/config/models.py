@@ -5,13 +5,14 @@ fields are found in `sensigap.config.checks`, since pydantic skips its own cross
 as soon as one field fails.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from sensigap.config.base import Section, key
 from sensigap.config.hyperparameters import Axes, Defaults, Row
 from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.declarations import MEASURES, Measure
 from sensigap.spec import SEED_MAX
 
 DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
@@ -143,107 +144,34 @@ class Factors(Section):
 # --- measures, analysis, execution ----------------------------------------------------------------
 
 
-class Jacobian(Section):
-    """Jacobian norms at training points; those at test points are measured at every one."""
+def _settings(measure: Measure) -> type[Section]:
+    """The section of a measure, from its declaration."""
+    fields: dict[str, Any] = {}
+    for setting in measure.settings:
+        kind = list[Row] if setting.kind == "rows" else setting.kind
+        fields[setting.name] = (
+            kind | None if setting.by_dataset else kind,
+            key(setting.text, unit=setting.unit, default=setting.default, **setting.bounds),
+        )
+    name = measure.name.capitalize()
+    return create_model(name, __base__=Section, __doc__=measure.section, **fields)
 
-    training_points: int = key(
-        "training points, a seeded subset of each network's, at which the mean norm is measured "
-        "too; all of them if there are fewer",
-        unit="training images",
-        default=300,
-        ge=1,
-        le=60_000,
+
+#: measure -> its section
+SETTINGS = {name: _settings(measure) for name, measure in MEASURES.items()}
+_SECTIONS: dict[str, Any] = {
+    name: (section, key(MEASURES[name].title, default=section()))
+    for name, section in SETTINGS.items()
+}
+if TYPE_CHECKING:
+    Measures = Section
+else:
+    Measures = create_model(
+        "Measures",
+        __base__=Section,
+        __doc__="What is measured of each fitted network, measure by measure.",
+        **_SECTIONS,
     )
-    seed: int = key("seed of the choice of training points", default=0, ge=0, le=SEED_MAX)
-
-
-class Transitions(Section):
-    """Transitions on closed paths of translated test images."""
-
-    points: int | None = key(
-        "test points, a seeded subset; null: 300 for digits, 1000 elsewhere",
-        unit="test images",
-        default=None,
-        ge=1,
-        le=10_000,
-    )
-    seed: int = key("seed of the choice of test points", default=0, ge=0, le=SEED_MAX)
-
-
-class Ellipses(Section):
-    """Ellipses through training points, near the data and away from them (C1)."""
-
-    share: float = key(
-        "share of the survey's networks that are measured, chosen by a seeded hash of their id; 0: "
-        "none",
-        default=0.1,
-        ge=0,
-        le=1,
-    )
-    count: int = key(
-        "ellipses of each kind for each network", unit="ellipses", default=8, ge=1, le=10_000
-    )
-    angles: int = key(
-        "equally spaced angles on an ellipse, a multiple of 24, so that anchors and midpoints are "
-        "among them",
-        unit="angles",
-        default=192,
-        ge=24,
-        le=98_304,
-        multiple_of=24,
-    )
-    seed: int = key("seed of the networks and of the ellipses", default=0, ge=0, le=SEED_MAX)
-
-
-class Slices(Section):
-    """Region boundaries of the last hidden layer over the plane of three training points."""
-
-    networks: list[Row] = key(
-        "networks, as rows of the survey; trained if the survey does not hold them; []: no slices",
-        default=[],
-    )
-    margin: float = key(
-        "what the window shows beyond the data: it reaches (1 + margin) sqrt(d), d inputs, each "
-        "way from the plane's point closest to the origin; standardised images are at sqrt(d)",
-        default=0.25,
-        ge=0,
-        le=100,
-    )
-    seed: int = key("seed of the choice of the three training points", default=0, ge=0, le=SEED_MAX)
-
-
-class Complexity(Section):
-    """Complexity measures that the literature proposes, beside the sensitivity (leaderboard)."""
-
-    points: int = key(
-        "training points, a seeded subset of each network's, for the Fisher-Rao norm and the "
-        "sharpness; all of them if there are fewer",
-        unit="training images",
-        default=200,
-        ge=1,
-        le=60_000,
-    )
-    draws: int = key(
-        "draws of weight noise behind the sharpness", unit="draws", default=10, ge=1, le=10_000
-    )
-    drop: float = key(
-        "training accuracy that the noise may cost; the sharpness is 1 / sigma^2 of the largest "
-        "noise sigma that costs no more",
-        default=0.1,
-        gt=0,
-        lt=1,
-    )
-    seed: int = key("seed of the points and the noise", default=0, ge=0, le=SEED_MAX)
-
-
-class Measures(Section):
-    """What is measured beside the Jacobian norm, which is measured at every test point."""
-
-    jacobian: Jacobian = key("Jacobian norms", default=Jacobian())
-    transitions: Transitions = key("transitions at test points", default=Transitions())
-    complexity: Complexity = key("complexity measures of the literature", default=Complexity())
-    ellipses: Ellipses = key("ellipses through training points (C1)", default=Ellipses())
-    slices: Slices = key("slices through three training points", default=Slices())
 
 
 class Analysis(Section):
@@ -345,10 +273,16 @@ class Study(Section):
         settings, facts = self.datasets[name], KNOWN[name]  # type: ignore[index]
         return resolve(settings, facts)
 
-    def transition_points(self, name: str) -> int:
-        """Test points of a data set at which transitions are counted."""
-        points = self.measures.transitions.points
-        return KNOWN[name].transition_points if points is None else points
+    def settings(self, measure: str, dataset: str) -> dict[str, Any]:
+        """The settings of a measure for a data set, with what null stands for filled in.
+
+        Networks that are listed stay rows: the design knows their ids.
+        """
+        given: dict[str, Any] = getattr(self.measures, measure).model_dump()
+        for setting in MEASURES[measure].settings:
+            if setting.by_dataset and given[setting.name] is None:
+                given[setting.name] = getattr(KNOWN[dataset], setting.by_dataset)
+        return given
 
 
 def resolve(settings: Dataset, facts: DatasetFacts) -> ResolvedDataset:

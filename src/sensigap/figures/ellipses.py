@@ -14,7 +14,7 @@ from sensigap.analysis.paths import ANCHORS, WINDOW, ellipse_networks, zero_norm
 from sensigap.analysis.verdicts import Settings
 from sensigap.figures.captions import Counts, counts_sentence, plural
 from sensigap.figures.style import COLOURS, Drawn, empty_panel, message_figure, panels, styled
-from sensigap.schema import ELLIPSE_KINDS, ELLIPSE_STATES
+from sensigap.kinds import ELLIPSE_KINDS, STATES
 
 #: quantity -> axis label; the column in the numbers is called the same
 QUANTITIES = {
@@ -85,7 +85,7 @@ def figure(
     ]
     handles += [
         Line2D([], [], color="black", linestyle=_LINES[state], label=state)
-        for state in ELLIPSE_STATES[::-1]
+        for state in STATES[::-1]
     ]
     handles.append(Line2D([], [], color="#999999", linewidth=5, alpha=0.35, label="anchor ± π/12"))
     drawn.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -103,7 +103,7 @@ def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> p
             / n
         )
         for quantity, (angle, network) in _by_angle(group).items():
-            for i, state in enumerate(ELLIPSE_STATES):
+            for i, state in enumerate(STATES):
                 for j, kind in enumerate(ELLIPSE_KINDS):
                     resampled = weights @ network[:, i, j]
                     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
@@ -132,7 +132,7 @@ def _by_angle(group: xr.Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     Transitions are counted over `ARCS` arcs, since fewer fall between neighbouring angles than a
     curve could be read from; a density stands at the middle of its arc.
     """
-    group = group.sel(state=list(ELLIPSE_STATES), kind=list(ELLIPSE_KINDS))
+    group = group.sel(state=list(STATES), kind=list(ELLIPSE_KINDS))
     dims = ("network", "ellipse", "state", "kind", "angle")
     norm = group["jacobian_norm"].transpose(*dims).to_numpy().astype(np.float64)
     crossings = group["transitions"].transpose(*dims).to_numpy()

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from sensigap.analysis.survey_table import LeftOut
 from sensigap.figures.captions import Counts, chosen_counts, counts_sentence, plural
 from sensigap.figures.style import WIDTH, Drawn, message_figure, note, panels, styled
-from sensigap.schema import ELLIPSE_STATES
+from sensigap.kinds import STATES
 
 #: slices drawn at most, so that the figure stays on a page
 LIMIT = 4
@@ -48,10 +48,10 @@ def figure(surveys: Mapping[str, xr.Dataset], slices: Mapping[str, xr.Dataset]) 
         drawn = message_figure("No slices were measured in this study.")
         return Drawn(drawn, numbers, _caption([], counts))
     height = WIDTH / 2.2
-    drawn, axes = panels(len(shown), len(ELLIPSE_STATES), height)
+    drawn, axes = panels(len(shown), len(STATES), height)
     for row, (name, group) in zip(axes, shown, strict=True):
         survey = surveys[name].sel(network=group["network"].item())
-        for panel, state in zip(row, ELLIPSE_STATES, strict=True):
+        for panel, state in zip(row, STATES, strict=True):
             _slice(panel, group.sel(state=state), group)
             panel.set_title(f"{name}, {_describe(survey)}: {_TITLES[state]}", fontsize=8)
             note(panel, _regions(group.sel(state=state)))
@@ -142,7 +142,7 @@ def _describe(network: xr.Dataset) -> str:
 def _numbers(shown: list[tuple[str, xr.Dataset]]) -> pd.DataFrame:
     rows = []
     for name, group in shown:
-        for state in ELLIPSE_STATES:
+        for state in STATES:
             panel = group.sel(state=state)
             known = panel["regions"].item() >= 0
             rows.append(
@@ -185,9 +185,7 @@ def _caption(
         "all hidden layers. "
     )
     for name, group in shown:
-        states = ", ".join(
-            _TITLES[state] + f" {_said(group.sel(state=state))}" for state in ELLIPSE_STATES
-        )
+        states = ", ".join(_TITLES[state] + f" {_said(group.sel(state=state))}" for state in STATES)
         text += f"{name}, network {group['network'].item()}: {states}. "
     return text + counts_sentence("network", counts)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sensigap.schema import ELLIPSE_KINDS
+from sensigap.kinds import ELLIPSE_KINDS
 
 #: angles at which an ellipse passes through its three anchors
 ANCHOR_ANGLES = (np.pi / 3, np.pi, 5 * np.pi / 3)

@@ -7,13 +7,13 @@ import torch
 import xarray as xr
 
 from sensigap import datasets, seeds, survey
+from sensigap.kinds import ELLIPSE_KINDS, STATES
 from sensigap.measures import paths
 from sensigap.measures.cohort.members import fitted, network_coordinate, stacked
 from sensigap.measures.ellipses import ellipse_transitions
 from sensigap.measures.jacobian import jacobian_norm
 from sensigap.networks import initial
 from sensigap.progress import Progress
-from sensigap.schema import ELLIPSE_KINDS, ELLIPSE_STATES
 from sensigap.spec import NetworkSpec
 
 
@@ -63,7 +63,7 @@ def measure_ellipses(
             norms.append(norm.cpu().numpy().reshape(shape))
             counts.append(ellipse_transitions(on_device, made, angles).reshape(shape))
             progress.advance()
-    both = (len(members), len(ELLIPSE_STATES), *shape)
+    both = (len(members), len(STATES), *shape)
     dims = ("network", "state", "kind", "ellipse", "angle")
     dataset = xr.Dataset(
         {
@@ -73,7 +73,7 @@ def measure_ellipses(
         },
         network_coordinate(members)
         | {
-            "state": ("state", list(ELLIPSE_STATES)),
+            "state": ("state", list(STATES)),
             "kind": ("kind", list(ELLIPSE_KINDS)),
             "angle": ("angle", theta),
         },

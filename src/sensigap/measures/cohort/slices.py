@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from sensigap import datasets, seeds, survey
+from sensigap.kinds import STATES
 from sensigap.measures import paths
 from sensigap.measures.cohort.members import (
     fitted,
@@ -19,7 +20,6 @@ from sensigap.measures.cohort.members import (
 from sensigap.measures.slices import Boundaries, last_boundaries, predicted_classes
 from sensigap.networks import Stack, initial
 from sensigap.progress import Progress
-from sensigap.schema import ELLIPSE_STATES
 from sensigap.spec import NetworkSpec
 
 logger = logging.getLogger(__name__)
@@ -82,11 +82,11 @@ def measure_slices(
     for spec, trained in members:
         frame = plane_of(spec)[0]
         stacks = (initial([spec], images.inputs, images.classes), trained)
-        for state, stack in zip(ELLIPSE_STATES, stacks, strict=True):
+        for state, stack in zip(STATES, stacks, strict=True):
             boundaries.append(_boundaries(spec, state, stack, frame, reach))
             predicted.append(predicted_classes(stack, 0, frame, axis, axis))
             progress.advance()
-    both = (len(members), len(ELLIPSE_STATES))
+    both = (len(members), len(STATES))
     planes = [plane_of(spec) for spec, _ in members]
     coordinates = stacked([p[1] for p in planes], (3, 2))
     labels = stacked([p[2] for p in planes], (3,)).astype(np.int64)
@@ -119,7 +119,7 @@ def measure_slices(
         },
         network_coordinate(members)
         | {
-            "state": ("state", list(ELLIPSE_STATES)),
+            "state": ("state", list(STATES)),
             "edge": ("edge", np.arange(segments.shape[2])),
             "x": ("x", axis),
             "y": ("y", axis),

@@ -1,0 +1,115 @@
+"""Jacobian norms, loss and margin at test points."""
+
+from sensigap.datasets.known import DatasetFacts
+from sensigap.declarations.base import (
+    NETWORK,
+    SAMPLE,
+    Measure,
+    Predictor,
+    Schema,
+    Setting,
+    Settings,
+    Summary,
+    Variable,
+    weights_between,
+)
+from sensigap.spec import SEED_MAX, NetworkSpec
+
+_POINT = ("network", "sample")
+
+
+def jacobian_flops(spec: NetworkSpec, facts: DatasetFacts, points: float) -> float:
+    """Operations of the Jacobians at so many points.
+
+    A forward pass in float64 and a row a class backwards; where the first layer is wide, its Gram
+    matrix takes its place.
+    """
+    first, between, last = weights_between(spec, facts)
+    backward = facts.classes * (between + spec.width * min(spec.width, facts.inputs))
+    return 2.0 * points * (2 * (first + between + last) + backward)
+
+
+def _flops(spec: NetworkSpec, facts: DatasetFacts, settings: Settings) -> float:
+    return jacobian_flops(spec, facts, facts.test_size + settings["training_points"])
+
+
+JACOBIAN = Measure(
+    name="jacobian",
+    title="Jacobian norms at every test point",
+    section="Jacobian norms at training points; those at test points are measured at every one.",
+    settings=(
+        Setting(
+            name="training_points",
+            kind=int,
+            text="training points, a seeded subset of each network's, at which the mean norm is "
+            "measured too; all of them if there are fewer",
+            unit="training images",
+            default=300,
+            bounds={"ge": 1, "le": 60_000},
+        ),
+        Setting(
+            name="seed",
+            kind=int,
+            text="seed of the choice of training points",
+            default=0,
+            bounds={"ge": 0, "le": SEED_MAX},
+        ),
+    ),
+    schema=Schema(
+        NETWORK | SAMPLE,
+        {
+            "jacobian_norm": Variable(
+                _POINT, "float", "||J||_F of the softmax output; 0 where J = 0"
+            ),
+            "jacobian_norm_log10": Variable(
+                _POINT, "float", "log10 ||J||_F of the softmax output; -inf where J = 0"
+            ),
+            "logit_jacobian_norm": Variable(_POINT, "float", "||A||_F of the logits"),
+            "jacobian_zero": Variable(
+                ("network",), "int", "test points at which J = 0 exactly; -1: not measured"
+            ),
+            "train_sensitivity": Variable(
+                ("network",),
+                "float",
+                "mean of ||J||_F over the chosen training points",
+            ),
+            "loss": Variable(_POINT, "float", "cross-entropy at the point", "nat"),
+            "margin": Variable(_POINT, "float", "true logit minus the best other"),
+            "confidence": Variable(_POINT, "float", "largest class probability"),
+            "target_probability": Variable(_POINT, "float", "probability of the true class"),
+            "squared_probabilities": Variable(
+                _POINT, "float", "sum_i f_i^2 (1 - 2 f_i + sum_j f_j^2)"
+            ),
+        },
+    ),
+    module="sensigap.measures.cohort.jacobian",
+    summaries=(
+        Summary(
+            name="sensitivity",
+            of="jacobian_norm",
+            long_name="mean of ||J||_F over all test points",
+        ),
+    ),
+    predictors=(
+        Predictor(
+            name="sensitivity",
+            label="Jacobian norm",
+            variable="sensitivity_log10",
+            family="sensitivity",
+        ),
+        Predictor(
+            name="train_sensitivity",
+            label="Jacobian norm at training points",
+            variable="train_sensitivity",
+            family="sensitivity",
+        ),
+        Predictor(
+            name="logit_jacobian",
+            label="logit Jacobian norm",
+            variable="logit_jacobian_norm",
+            family="sensitivity",
+        ),
+    ),
+    flops=_flops,
+    stored=lambda facts, settings: 8.0 * 8 * facts.test_size,
+)
