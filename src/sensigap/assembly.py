@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from sensigap import survey
+from sensigap.declarations import MEASURES, Measure
 from sensigap.schema import SCHEMAS
 
 _PARSE: dict[str, Any] = {
@@ -24,24 +25,20 @@ def assemble(
     dataset: str,
     *,
     training: Sequence[str | Path],
-    jacobian: Sequence[str | Path],
-    transitions: Sequence[str | Path],
-    complexity: Sequence[str | Path],
-    ellipses: Sequence[str | Path],
-    slices: Sequence[str | Path],
+    measures: Mapping[str, Sequence[str | Path]],
     output: str | Path,
     attributes: Mapping[str, str],
 ) -> None:
     """Writes the survey of one data set from the stores of its cohorts.
 
-    Networks that the design no longer names are left out; a cohort's store may hold them still.
+    Networks that the design does not name are left out; a cohort's store may hold others.
 
     Args:
         design: the design table (CSV).
         dataset: the data set; other rows of the design are skipped.
         training: the cohorts' training stores `<cohort>/training.zarr`.
-        jacobian, transitions, complexity: the cohorts' measures.
-        ellipses, slices: measures of the chosen networks, for cohorts that hold any.
+        measures: measure -> its stores; those of measures of chosen networks for cohorts that hold
+            any.
         output: the survey store.
         attributes: provenance of the run.
 
@@ -49,51 +46,56 @@ def assemble(
         SchemaError: a store is not as its schema says, or a network of the design is in none.
     """
     rows = read_design(design, dataset)
-    parts = {
-        "training": _join(training, "training", rows, cohort=True),
-        "jacobian": _join(jacobian, "jacobian", rows),
-        "transitions": _join(transitions, "transitions", rows),
-        "complexity": _join(complexity, "complexity", rows),
-    }
     names = list(rows)
-    missing = sorted(set(names) - set(parts["training"]["network"].values.tolist()))
+    trained = _join(training, "training", rows, cohort=True)
+    missing = sorted(set(names) - set(trained["network"].values.tolist()))
     if missing:
         raise survey.SchemaError(
             f"{len(missing)} networks of {design} are in no training store, {missing[0]} for one: "
             "expected each network of the design to have been trained; run the workflow again"
         )
-    outcomes = parts["training"].reindex(network=names)
+    outcomes = trained.reindex(network=names)
     curves = outcomes[[name for name in outcomes if str(name).startswith("curve_")]]
-    outcomes = outcomes.drop_vars([*curves.data_vars, "step"])
-    whole = xr.merge(
-        [
-            outcomes,
-            _on(names, parts["jacobian"]),
-            _on(names, parts["transitions"].drop_vars("label"), sample=parts["jacobian"]["sample"]),
-            _on(names, parts["complexity"]),
-        ],
-        join="exact",
-        compat="override",
-    )
-    whole["jacobian_zero"] = whole["jacobian_zero"].fillna(-1).astype(np.int64)
+    whole = outcomes.drop_vars([*curves.data_vars, "step"])
+    groups = {
+        "training": curves.rename({str(n): str(n).removeprefix("curve_") for n in curves.data_vars})
+    }
+    for name, measure in MEASURES.items():
+        stores = measures.get(name, ())
+        if not measure.group:
+            whole = _with(whole, _join(stores, name, rows), measure)
+        elif stores:
+            chosen = {network: row for network, row in rows.items() if row[f"in_{name}"]}
+            joined = _join(stores, name, chosen)
+            if joined.sizes["network"]:
+                groups[measure.group] = joined
     whole["gap"] = whole["train_accuracy"] - whole["test_accuracy"]
-    whole["sensitivity"] = whole["jacobian_norm"].mean("sample", skipna=False)
-    whole["mean_transitions"] = whole["transitions"].mean("sample")
     for name in rows[names[0]]:
         whole = whole.assign_coords({name: ("network", [rows[network][name] for network in names])})
     devices = set(map(str, whole["network_device"].values))
     whole = whole.drop_vars("network_device").rename({"network_cohort": "cohort"})
     whole = whole.set_coords("cohort")
-    groups = {
-        "training": curves.rename({str(n): str(n).removeprefix("curve_") for n in curves.data_vars})
-    }
-    for name, stores in (("ellipses", ellipses), ("slices", slices)):
-        chosen = {network: row for network, row in rows.items() if row[f"in_{name}"]}
-        joined = _join(stores, name, chosen) if stores else None
-        if joined is not None and joined.sizes["network"]:
-            groups[name] = joined
     whole_attributes = dict(attributes) | {"device": ", ".join(sorted(devices))}
     survey.write(whole, output, "survey", groups=groups, attributes=whole_attributes)
+
+
+def _with(whole: xr.Dataset, part: xr.Dataset, measure: Measure) -> xr.Dataset:
+    """A measure joined to the survey: for all its networks, at all its test points.
+
+    NaN where nothing was measured, -1 for counts. The first measure with test points decides which
+    there are; others may hold some of them.
+    """
+    index: dict[str, Any] = {"network": whole["network"].values}
+    if "sample" in part.coords and "sample" in whole.coords:
+        part = part.drop_vars("label")
+        index["sample"] = whole["sample"]
+    part = part.reindex(index)
+    for name, variable in measure.schema.variables.items():
+        if variable.kind == "int":
+            part[name] = part[name].fillna(-1).astype(np.int64)
+    for summary in measure.summaries:
+        part[summary.name] = part[summary.of].mean("sample", skipna=not summary.every_point)
+    return xr.merge([whole, part], join="exact", compat="override")
 
 
 def read_design(path: str | Path, dataset: str) -> dict[str, dict[str, Any]]:
@@ -131,8 +133,3 @@ def _join(
         opened, "network", join="outer", data_vars="minimal", coords="minimal", compat="override"
     )
     return joined.swap_dims(step="check") if "step" in joined.dims else joined
-
-
-def _on(names: list[str], part: xr.Dataset, **index: Any) -> xr.Dataset:
-    """A measure for all networks: NaN where it was not measured."""
-    return part.reindex(network=names, **index)

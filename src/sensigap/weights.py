@@ -19,9 +19,8 @@ from sensigap.files import written_whole
 from sensigap.integrity import DamagedFileError, aside, damaged
 from sensigap.networks import Stack, clamps
 from sensigap.spec import NetworkSpec
+from sensigap.weights_header import METADATA
 
-#: the one entry of the file's metadata: JSON with 'specs' (network id -> spec) and 'sha256'
-METADATA = "sensigap"
 REMEDY = "train this cohort again"
 
 

@@ -90,9 +90,8 @@ def test_every_network_of_the_design_is_there_with_what_was_measured(stores, mem
     assemble(
         folder / "design.csv",
         "digits",
-        **found,
-        ellipses=[],
-        slices=[],
+        training=found["training"],
+        measures=found,
         output=output,
         attributes={},
     )
@@ -138,9 +137,8 @@ def test_curves_of_different_lengths_share_their_steps(stores):
     assemble(
         folder / "design.csv",
         "digits",
-        **found,
-        ellipses=[],
-        slices=[],
+        training=found["training"],
+        measures=found,
         output=output,
         attributes={},
     )
@@ -159,9 +157,8 @@ def test_a_network_that_no_cohort_trained_is_told(stores, members):
         assemble(
             folder / "design.csv",
             "digits",
-            **only,
-            ellipses=[],
-            slices=[],
+            training=only["training"],
+            measures=only,
             output=folder / "x.zarr",
             attributes={},
         )
@@ -176,9 +173,8 @@ def test_nothing_fitted_is_a_survey_too(stores):
     assemble(
         folder / "design.csv",
         "digits",
-        **found,
-        ellipses=[],
-        slices=[],
+        training=found["training"],
+        measures=found,
         output=output,
         attributes={},
     )

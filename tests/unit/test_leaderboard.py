@@ -16,7 +16,6 @@ from sensigap.analysis.claims import claims
 from sensigap.analysis.kendall import axis_pairs, granulated_kendall
 from sensigap.analysis.leaderboard import (
     COLUMNS,
-    MEASURES,
     STATISTICS,
     leaderboard,
     measured,
@@ -24,6 +23,7 @@ from sensigap.analysis.leaderboard import (
 )
 from sensigap.analysis.survey_table import survey_members
 from sensigap.analysis.verdicts import Settings
+from sensigap.declarations import PREDICTORS
 
 SETTINGS = Settings(point_networks=2)
 
@@ -42,7 +42,7 @@ def board(survey):
 
 
 def test_every_measure_has_a_row_in_order(board):
-    assert sorted(board.index) == sorted(measure.name for measure in MEASURES)
+    assert sorted(board.index) == sorted(measure.name for measure in PREDICTORS)
     assert ["measure", *board.columns] == [
         "measure",
         *(name for name in COLUMNS if name != "measure"),
@@ -76,7 +76,7 @@ def test_numbers_are_those_of_the_claims(survey, board):
 
 def test_raw_correlations_are_those_of_scipy(survey, board):
     table, values, _ = measured(survey)
-    for measure in MEASURES:
+    for measure in PREDICTORS:
         kept = values[measure.name].notna()
         x, gap = values[measure.name][kept], table["gap"][kept]
         if np.ptp(x) > 0:
@@ -168,7 +168,7 @@ def test_few_networks_or_architectures_have_no_numbers(survey):
 def test_each_data_set_stands_alone(survey, board):
     other = synthetic.survey(pairs=0, seed=1)
     found = leaderboard({"MNIST": other, "digits": survey}, SETTINGS)
-    assert found["dataset"].tolist() == ["MNIST"] * len(MEASURES) + ["digits"] * len(MEASURES)
+    assert found["dataset"].tolist() == ["MNIST"] * len(PREDICTORS) + ["digits"] * len(PREDICTORS)
     again = found[found["dataset"] == "digits"].set_index("measure")
     pd.testing.assert_frame_equal(again, board)
 
@@ -184,7 +184,7 @@ def test_the_csv_is_the_same_each_time(survey, tmp_path):
     assert texts[0] == texts[1]
     read = pd.read_csv(tmp_path / "a.csv")
     assert read.columns.tolist() == list(COLUMNS)
-    assert len(read) == len(MEASURES)
+    assert len(read) == len(PREDICTORS)
 
 
 def test_500_networks_take_seconds():

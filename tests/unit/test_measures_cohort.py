@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -16,13 +17,9 @@ from sensigap.measures import (
     sharpness,
     transitions,
 )
-from sensigap.measures.cohort import ellipses, jacobian, slices
-from sensigap.measures.cohort.complexity import measure_complexity
-from sensigap.measures.cohort.ellipses import measure_ellipses
-from sensigap.measures.cohort.jacobian import measure_jacobian
-from sensigap.measures.cohort.slices import measure_slices
-from sensigap.measures.cohort.transitions import measure_transitions
+from sensigap.measures.cohort import ellipses, jacobian, slices, store
 from sensigap.schema import SCHEMAS
+from sensigap.weights_header import read_header
 
 JACOBIAN = {"training_points": 7, "seed": 0}
 POINTS = {"points": 5, "seed": 0}
@@ -73,13 +70,18 @@ def write_training(path, specs, statuses):
     survey.write(dataset, path, "training")
 
 
+def measure(name, arguments, **settings):
+    """A measure from file to file, as the workflow calls it."""
+    store.write(name, *arguments, settings=settings)
+
+
 def members(found, specs):
     return [{one.id: k for k, one in enumerate(specs)}[name] for name in found["network"].values]
 
 
 def test_jacobian_store(files, images):
     specs, stack, arguments = files
-    measure_jacobian(*arguments, **JACOBIAN)
+    measure("jacobian", arguments, **JACOBIAN)
     found = survey.read(arguments[-1], "jacobian")
     order = members(found, specs)
     assert sorted(order) == [0, 2]
@@ -110,9 +112,9 @@ def test_jacobian_store(files, images):
 
 def test_sensitivity_at_training_points(files, images, monkeypatch):
     specs, stack, arguments = files
-    measure_jacobian(*arguments, **JACOBIAN)
+    measure("jacobian", arguments, **JACOBIAN)
     few = survey.load(arguments[-1], "jacobian")
-    measure_jacobian(*arguments, training_points=1000, seed=0)
+    measure("jacobian", arguments, training_points=1000, seed=0)
     whole = survey.load(arguments[-1], "jacobian")
     for k, order in enumerate(members(whole, specs)):
         subset = datasets.training_subset(images, 100, specs[order].subset_seed)
@@ -127,10 +129,10 @@ def test_sensitivity_at_training_points(files, images, monkeypatch):
 
 def test_test_points_in_parts(files, monkeypatch):
     _, _, arguments = files
-    measure_jacobian(*arguments, **JACOBIAN)
+    measure("jacobian", arguments, **JACOBIAN)
     whole = survey.load(arguments[-1], "jacobian")
     monkeypatch.setattr(jacobian, "POINT_BYTES", 4 * 64 * 17)
-    measure_jacobian(*arguments, **JACOBIAN)
+    measure("jacobian", arguments, **JACOBIAN)
     xr.testing.assert_allclose(survey.load(arguments[-1], "jacobian"), whole, rtol=1e-5)
 
 
@@ -138,7 +140,7 @@ def test_loss_and_squared_probabilities_of_a_saturated_network(files, images):
     specs, stack, arguments = files
     stack.weights[-1] *= 20
     weights.save(arguments[0], [(specs, stack)])
-    measure_jacobian(*arguments, **JACOBIAN)
+    measure("jacobian", arguments, **JACOBIAN)
     found = survey.read(arguments[-1], "jacobian")
     loss = found["loss"].values
     assert (loss > 0).all()
@@ -152,7 +154,7 @@ def test_loss_and_squared_probabilities_of_a_saturated_network(files, images):
 
 def test_transitions_store(files, images):
     specs, stack, arguments = files
-    measure_transitions(*arguments, **POINTS)
+    measure("transitions", arguments, **POINTS)
     found = survey.read(arguments[-1], "transitions")
     samples = found["sample"].values
     assert len(samples) == 5
@@ -162,7 +164,7 @@ def test_transitions_store(files, images):
     expected = transitions(stack, vertices)[members(found, specs)]
     np.testing.assert_array_equal(found["transitions"], expected)
     assert expected.sum() > 0
-    measure_transitions(*arguments, points=1000, seed=0)
+    measure("transitions", arguments, points=1000, seed=0)
     everything = survey.read(arguments[-1], "transitions")
     assert everything.sizes["sample"] == 40
     np.testing.assert_array_equal(everything["transitions"].sel(sample=samples), expected)
@@ -170,7 +172,7 @@ def test_transitions_store(files, images):
 
 def test_ellipses_store(files, images):
     specs, _, arguments = files
-    measure_ellipses(*arguments, share=1, **ELLIPSES)
+    measure("ellipses", arguments, share=1, **ELLIPSES)
     found = survey.read(arguments[-1], "ellipses").load()
     assert sorted(members(found, specs)) == [0, 2], "the fitted ones"
     found = found.sel(network=[specs[0].id])
@@ -191,7 +193,7 @@ def test_ellipses_store(files, images):
     both = survey.read(arguments[-1], "ellipses")["arc_length"].values
     assert not np.isclose(both[0], both[1]).all(axis=-1).any(), "every network has its own ellipses"
     share = sorted(seeds.share(0, "ellipses", spec.id) for spec in (specs[0], specs[2]))
-    measure_ellipses(*arguments, share=sum(share) / 2, **ELLIPSES)
+    measure("ellipses", arguments, share=sum(share) / 2, **ELLIPSES)
     alone = survey.read(arguments[-1], "ellipses")
     assert alone.sizes["network"] == 1
     index = 0 if members(alone, specs)[0] == members(found, specs)[0] else 1
@@ -204,11 +206,11 @@ def test_complexity_store(files, images):
     specs = [specs[0], specs[1], random]
     weights.save(arguments[0], [(specs, stack)])
     write_training(arguments[1], specs, ["fitted", "not fitted", "fitted"])
-    measure_complexity(*arguments, **COMPLEXITY)
+    measure("complexity", arguments, **COMPLEXITY)
     found = survey.read(arguments[-1], "complexity").load()
     order = members(found, specs)
     assert sorted(order) == [0, 2]
-    assert found.attrs["draws"] == "4"
+    assert found.attrs["settings"] == json.dumps(COMPLEXITY)
     start = networks.initial(specs, 64, 10)
     for row, k in enumerate(order):
         one, own = stack.select([k]), specs[k]
@@ -244,10 +246,10 @@ def test_complexity_store(files, images):
 
 def test_complexity_does_not_depend_on_the_company(files):
     specs, stack, arguments = files
-    measure_complexity(*arguments, **COMPLEXITY)
+    measure("complexity", arguments, **COMPLEXITY)
     together = survey.read(arguments[-1], "complexity").load()
     weights.save(arguments[0], [([specs[2]], stack.select([2]))])
-    measure_complexity(*arguments, **COMPLEXITY)
+    measure("complexity", arguments, **COMPLEXITY)
     alone = survey.read(arguments[-1], "complexity").load()
     assert alone["network"].values.tolist() == [specs[2].id]
     xr.testing.assert_equal(alone, together.sel(network=[specs[2].id]))
@@ -255,7 +257,7 @@ def test_complexity_does_not_depend_on_the_company(files):
 
 def test_slices_store(files, images):
     specs, stack, arguments = files
-    measure_slices(*arguments, networks=[one.id for one in specs], **SLICES)
+    measure("slices", arguments, networks=[one.id for one in specs], **SLICES)
     found = survey.read(arguments[-1], "slices").load()
     order = members(found, specs)
     assert sorted(order) == [0, 2]
@@ -293,7 +295,7 @@ def test_cohorts_slices_are_put_together_padded(files, tmp_path):
     specs, _, arguments = files
     parts = []
     for k in (0, 2):
-        measure_slices(*arguments, networks=[specs[k].id], **SLICES)
+        measure("slices", arguments, networks=[specs[k].id], **SLICES)
         parts.append(survey.read(arguments[-1], "slices").load())
         survey.write(parts[-1], tmp_path / f"{k}.zarr", "slices")
     assert parts[0].sizes["edge"] != parts[1].sizes["edge"]
@@ -313,10 +315,10 @@ def test_cohorts_slices_are_put_together_padded(files, tmp_path):
 
 def test_too_many_regions_leave_a_slice_out_with_a_word(files, monkeypatch, caplog):
     specs, _, arguments = files
-    measure_slices(*arguments, networks=[one.id for one in specs], **SLICES)
+    measure("slices", arguments, networks=[one.id for one in specs], **SLICES)
     most = int(survey.read(arguments[-1], "slices")["regions"].max()) - 1
     monkeypatch.setattr(slices, "MOST_REGIONS", most)
-    measure_slices(*arguments, networks=[one.id for one in specs], **SLICES)
+    measure("slices", arguments, networks=[one.id for one in specs], **SLICES)
     found = survey.read(arguments[-1], "slices").load()
     left_out = found["regions"].values == -1
     assert 1 <= left_out.sum() < left_out.size
@@ -326,7 +328,7 @@ def test_too_many_regions_leave_a_slice_out_with_a_word(files, monkeypatch, capl
 
 
 @pytest.mark.parametrize(
-    ("measure", "options"),
+    ("name", "options"),
     [
         ("jacobian", JACOBIAN),
         ("transitions", POINTS),
@@ -335,19 +337,20 @@ def test_too_many_regions_leave_a_slice_out_with_a_word(files, monkeypatch, capl
         ("slices", {"networks": [], **SLICES}),
     ],
 )
-def test_a_cohort_without_fitted_networks_gives_an_empty_store(files, measure, options):
+def test_a_cohort_without_fitted_networks_gives_an_empty_store(files, name, options):
     specs, _, arguments = files
     write_training(arguments[1], specs, ["not fitted", "diverged", "not fitted"])
-    globals()[f"measure_{measure}"](*arguments, **options)
-    assert survey.read(arguments[-1], measure).sizes["network"] == 0
+    measure(name, arguments, **options)
+    assert survey.read(arguments[-1], name).sizes["network"] == 0
 
 
 def test_the_store_says_where_it_comes_from(files):
     _, _, arguments = files
-    measure_transitions(*arguments, **POINTS)
+    measure("transitions", arguments, **POINTS)
     attributes = survey.read(arguments[-1], "transitions").attrs
     assert attributes["measure"] == "transitions"
-    assert attributes["points"] == "5"
+    assert json.loads(attributes["settings"]) == POINTS
+    assert attributes["weights"] == read_header(arguments[0])["sha256"]
     assert "torch" in attributes["versions"]
 
 

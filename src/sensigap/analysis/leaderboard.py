@@ -7,7 +7,7 @@ the survey, in the way of C2.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,100 +21,9 @@ from sensigap.analysis.correlations import architecture_codes, dummies_or_refusa
 from sensigap.analysis.kendall import Pairs, axis_pairs, granulated_kendall
 from sensigap.analysis.survey_table import LeftOut, survey_members, varying
 from sensigap.analysis.verdicts import Settings
+from sensigap.declarations import PREDICTORS, Predictor
 from sensigap.files import written_whole
 from sensigap.seeds import generator
-
-_Column = Callable[[pd.DataFrame], pd.Series]
-
-
-@dataclasses.dataclass(frozen=True)
-class Measure:
-    """A measure that is claimed to be larger where the generalization gap is larger."""
-
-    name: str
-    #: as it stands in tables and figures
-    label: str
-    #: 'sensitivity' for those of this study, 'complexity' for those of the literature
-    family: str
-    #: of the table of networks -> values (network,); any increasing function will do
-    column: _Column
-    #: hyper-parameters that make the measure, so that they get no dummies beside it
-    apart: tuple[str, ...] = ()
-
-
-def _named(name: str) -> _Column:
-    return lambda table: table[name]
-
-
-def _over_margin(name: str) -> _Column:
-    """Log10 of (norm / margin), from log10 of the norm and 1 / margin^2."""
-    return lambda table: table[name] + np.log10(table["inverse_margin"]) / 2
-
-
-def _steps(table: pd.DataFrame) -> pd.Series:
-    return table["fit_step"].where(table["fit_step"] >= 0).astype(float)
-
-
-MEASURES = (
-    Measure("sensitivity", "Jacobian norm", "sensitivity", _named("sensitivity_log10")),
-    Measure(
-        "train_sensitivity",
-        "Jacobian norm at training points",
-        "sensitivity",
-        _named("train_sensitivity"),
-    ),
-    Measure("logit_jacobian", "logit Jacobian norm", "sensitivity", _named("logit_jacobian")),
-    Measure("transitions", "transitions", "sensitivity", _named("mean_transitions")),
-    Measure(
-        "parameters", "parameters", "complexity", _named("parameters"), apart=("depth", "width")
-    ),
-    Measure(
-        "frobenius_product",
-        "Frobenius norm product",
-        "complexity",
-        _named("frobenius_product_log10"),
-    ),
-    Measure(
-        "frobenius_product_over_margin",
-        "Frobenius norm product / margin",
-        "complexity",
-        _over_margin("frobenius_product_log10"),
-    ),
-    Measure(
-        "spectral_product", "spectral norm product", "complexity", _named("spectral_product_log10")
-    ),
-    Measure(
-        "spectral_product_over_margin",
-        "spectral norm product / margin",
-        "complexity",
-        _over_margin("spectral_product_log10"),
-    ),
-    Measure("distance", "distance from initialisation", "complexity", _named("distance")),
-    Measure(
-        "spectral_distance",
-        "spectral distance from initialisation",
-        "complexity",
-        _named("spectral_distance"),
-    ),
-    Measure("path_norm", "path norm", "complexity", _named("path_norm_log10")),
-    Measure(
-        "path_norm_over_margin",
-        "path norm / margin",
-        "complexity",
-        _over_margin("path_norm_log10"),
-    ),
-    Measure("fisher_rao", "Fisher-Rao norm", "complexity", _named("fisher_rao_log10")),
-    Measure("inverse_margin", "inverse margin", "complexity", _named("inverse_margin")),
-    Measure("sharpness", "sharpness", "complexity", _named("sharpness")),
-    Measure(
-        "sharpness_magnitude",
-        "sharpness, magnitude-aware",
-        "complexity",
-        _named("sharpness_magnitude"),
-    ),
-    Measure("fit_step", "steps to fit", "complexity", _steps),
-    Measure("train_loss", "training loss", "complexity", _named("train_loss")),
-)
 
 #: statistic -> columns with its value and its interval
 STATISTICS = {
@@ -198,14 +107,28 @@ def measured(survey: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame, LeftOut]:
         defined or not finite; what was left out of both.
     """
     table, left_out = survey_members(survey)
-    chosen = survey["logit_jacobian_norm"].sel(network=table.index.to_numpy())
-    table = table.assign(logit_jacobian=chosen.mean("sample", skipna=False).to_numpy())
     with np.errstate(divide="ignore", invalid="ignore"):
         values = pd.DataFrame(
-            {measure.name: measure.column(table).astype(float) for measure in MEASURES},
+            {predictor.name: _values(survey, table, predictor) for predictor in PREDICTORS},
             index=table.index,
         )
     return table, values.where(np.isfinite(values)), left_out
+
+
+def _values(survey: xr.Dataset, table: pd.DataFrame, predictor: Predictor) -> np.ndarray:
+    """What a predictor says of each network of the table; NaN where it was not measured."""
+    name = predictor.variable
+    if name in table:
+        values = table[name].to_numpy(float)
+    else:
+        chosen = survey[name].sel(network=table.index.to_numpy())
+        values = chosen.mean("sample", skipna=False).to_numpy().astype(float)
+    if predictor.missing is not None:
+        values = np.where(values == predictor.missing, np.nan, values)
+    if predictor.over_margin:
+        # the variable is a log10 of a norm
+        values = values + np.log10(table["inverse_margin"].to_numpy(float)) / 2
+    return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,10 +156,11 @@ class _Board:
         once = granulated_kendall(*arguments, np.ones((len(self.table), 1)))[:, 0]
         often = granulated_kendall(*arguments, self.counts)
         self.kendalls = {
-            measure.name: _Resampled(float(once[k]), often[k]) for k, measure in enumerate(MEASURES)
+            measure.name: _Resampled(float(once[k]), often[k])
+            for k, measure in enumerate(PREDICTORS)
         }
 
-    def of(self, measure: Measure) -> tuple[pd.DataFrame, np.ndarray]:
+    def of(self, measure: Predictor) -> tuple[pd.DataFrame, np.ndarray]:
         """The networks for which a measure is defined, with its `value`; and their counts."""
         kept = self.values[measure.name].notna().to_numpy()
         table = self.table[kept].assign(value=self.values[measure.name][kept])
@@ -245,14 +169,14 @@ class _Board:
         architecture_codes(table)
         return table, self.counts[kept]
 
-    def raw(self, measure: Measure) -> _Resampled:
+    def raw(self, measure: Predictor) -> _Resampled:
         """Spearman's correlation of a measure and the gap."""
         table, counts = self.of(measure)
         gap, x = gap_and(table, "value")
         once = resampled.rank_correlation(x, gap, np.ones((len(x), 1)))
         return _Resampled(float(once[0]), resampled.rank_correlation(x, gap, counts))
 
-    def within(self, measure: Measure) -> _Resampled:
+    def within(self, measure: Predictor) -> _Resampled:
         """The same of rank residuals after dummies for the hyper-parameters."""
         if measure.name in self._withins:
             return self._withins[measure.name]
@@ -265,22 +189,22 @@ class _Board:
         self._withins[measure.name] = _Resampled(float(once[0]), often)
         return self._withins[measure.name]
 
-    def kendall(self, measure: Measure) -> _Resampled:
+    def kendall(self, measure: Predictor) -> _Resampled:
         """The granulated Kendall coefficient."""
         gap_and(self.of(measure)[0], "value")
         if not self.pairs:
             raise DoesNotApply("too few pairs of networks differ in one hyper-parameter alone")
         return self.kendalls[measure.name]
 
-    def behind(self, measure: Measure) -> _Resampled:
+    def behind(self, measure: Predictor) -> _Resampled:
         """How much higher the sensitivity's `within` is."""
-        first = MEASURES[0]
+        first = PREDICTORS[0]
         if measure is first:
             raise DoesNotApply("")
         other, own = self.within(first), self.within(measure)
         return _Resampled(other.estimate - own.estimate, other.resamples - own.resamples)
 
-    def summary(self, statistic: str, measure: Measure) -> Result:
+    def summary(self, statistic: str, measure: Predictor) -> Result:
         """A statistic of a measure with its interval."""
         found: _Resampled = getattr(self, statistic)(measure)
         kept = self.values[measure.name].notna().to_numpy()
@@ -299,9 +223,9 @@ def _rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[dict[str
         board = _Board(survey, dataset, settings)
     except DoesNotApply as reason:
         _, values, left_out = measured(survey)
-        return [_row(dataset, measure, values, left_out, str(reason)) for measure in MEASURES]
+        return [_row(dataset, measure, values, left_out, str(reason)) for measure in PREDICTORS]
     rows = []
-    for measure in MEASURES:
+    for measure in PREDICTORS:
         notes: list[str] = []
         numbers: dict[str, object] = {
             "kendall_pairs": sum(len(i) for i, _ in board.pairs.values()),
@@ -321,7 +245,7 @@ def _rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[dict[str
 
 
 def _row(
-    dataset: str, measure: Measure, values: pd.DataFrame, left_out: LeftOut, note: str
+    dataset: str, measure: Predictor, values: pd.DataFrame, left_out: LeftOut, note: str
 ) -> dict[str, object]:
     """A row without numbers."""
     defined = values[measure.name].notna()

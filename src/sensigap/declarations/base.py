@@ -51,6 +51,8 @@ class Setting:
     text: str
     default: Any
     unit: str = ""
+    #: whether it only decides which networks are measured, and is not passed on
+    only_chooses: bool = False
     #: of `DatasetFacts`: what null stands for, data set by data set
     by_dataset: str = ""
     #: bounds, by the names that pydantic gives them
@@ -84,6 +86,8 @@ class Predictor:
     family: str = "complexity"
     #: divided by the margin: log10 of the variable's power of ten, plus log10(1 / margin^2) / 2
     over_margin: bool = False
+    #: what the variable holds where it has no value, if not NaN
+    missing: float | None = None
     #: hyper-parameters that make the quantity, so that they get no dummies beside it
     apart: tuple[str, ...] = ()
 

@@ -36,6 +36,7 @@ ELLIPSES = Measure(
             text="share of the survey's networks that are measured, chosen by a seeded hash of "
             "their id; 0: none",
             default=0.1,
+            only_chooses=True,
             bounds={"ge": 0, "le": 1},
         ),
         Setting(

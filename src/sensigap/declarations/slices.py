@@ -33,6 +33,7 @@ SLICES = Measure(
             text="networks, as rows of the survey; trained if the survey does not hold them; []: "
             "no slices",
             default=[],
+            only_chooses=True,
         ),
         Setting(
             name="margin",

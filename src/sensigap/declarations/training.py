@@ -31,6 +31,6 @@ TRAINING_PREDICTORS = (
     Predictor(
         name="parameters", label="parameters", variable="parameters", apart=("depth", "width")
     ),
-    Predictor(name="fit_step", label="steps to fit", variable="fit_step"),
+    Predictor(name="fit_step", label="steps to fit", variable="fit_step", missing=-1),
     Predictor(name="train_loss", label="training loss", variable="train_loss"),
 )

@@ -1,34 +1,39 @@
 """Complexity measures of a cohort's fitted networks."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import datasets, seeds, survey
+from sensigap import seeds
+from sensigap.datasets.images import Images, standardise, training_subset
 from sensigap.datasets.labels import training_labels
 from sensigap.measures import complexity
-from sensigap.measures.cohort.members import fitted, network_coordinate, once_a_subset
+from sensigap.measures.cohort.members import Member, network_coordinate, once_a_subset
 from sensigap.measures.sharpness import sharpness, weight_noise
 from sensigap.networks import initial
 from sensigap.progress import Progress
-from sensigap.schema import SCHEMAS
 from sensigap.spec import NetworkSpec
 
+#: what is kept of each network
+_MEASURES = (
+    *("frobenius_product_log10", "spectral_product_log10", "distance", "spectral_distance"),
+    *("path_norm_log10", "fisher_rao_log10", "inverse_margin", "sharpness"),
+    "sharpness_magnitude",
+)
 
-def measure_complexity(
-    weights: Path,
-    curves: Path,
-    store: Path,
-    output: Path,
+
+def measure(
+    members: Sequence[Member],
+    images: Images,
     *,
     points: int,
     draws: int,
     drop: float,
     seed: int,
     device: str = "cpu",
-) -> None:
+) -> xr.Dataset:
     """What `measures.complexity` and `measures.sharpness` hold, of every fitted network.
 
     Training points are those of the network's own subset, unaugmented, with the labels that it was
@@ -36,27 +41,28 @@ def measure_complexity(
     over a seeded choice that is the same for all networks of a subset.
 
     Args:
-        weights, curves, store: as for `jacobian.measure_jacobian`.
-        output: store to write, schema 'complexity'.
+        members: the networks, one a stack.
+        images: their data set.
         points: training points for Fisher-Rao norm and sharpness, at most.
         draws: of weight noise, for the sharpness.
         drop: accuracy that the noise may cost.
         seed: of the choice of points and of the noise.
         device: where all is computed, as torch.device takes it.
+
+    Returns:
+        Schema 'complexity'.
     """
-    images = datasets.load(store)
     place = torch.device(device)
-    members = fitted(weights, curves)
     progress = Progress(max(len(members), 1), f"complexity of {len(members)} networks")
 
     def training(spec: NetworkSpec) -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
-        subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
-        x = torch.from_numpy(datasets.standardise(images.train_images[subset])).to(place)
+        subset = training_subset(images, spec.train_size, spec.subset_seed)
+        x = torch.from_numpy(standardise(images.train_images[subset])).to(place)
         order = seeds.generator(seed, "complexity points").permutation(len(subset))
         return images.train_labels[subset], x, np.sort(order[:points])
 
     training_of = once_a_subset(training)
-    columns: dict[str, list[float]] = {name: [] for name in SCHEMAS["complexity"].variables}
+    columns: dict[str, list[float]] = {name: [] for name in _MEASURES}
     shape, noise = None, None
     for spec, stack in members:
         trained = stack.to(place)
@@ -83,11 +89,7 @@ def measure_complexity(
         for name, values in found.items():
             columns[name].append(float(values[0]))
         progress.advance()
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {name: ("network", np.array(column, np.float64)) for name, column in columns.items()},
         network_coordinate(members),
     )
-    attributes = survey.provenance(
-        measure="complexity", points=points, draws=draws, drop=drop, seed=seed, device=device
-    )
-    survey.write(dataset, output, "complexity", attributes=attributes)

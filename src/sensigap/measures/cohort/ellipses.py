@@ -1,15 +1,16 @@
 """Jacobian norms and transitions along ellipses, of a cohort's chosen networks."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import datasets, seeds, survey
+from sensigap import seeds
+from sensigap.datasets.images import Images, standardise, training_subset
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 from sensigap.measures import paths
-from sensigap.measures.cohort.members import fitted, network_coordinate, stacked
+from sensigap.measures.cohort.members import Member, network_coordinate, stacked
 from sensigap.measures.ellipses import ellipse_transitions
 from sensigap.measures.jacobian import jacobian_norm
 from sensigap.networks import initial
@@ -17,39 +18,31 @@ from sensigap.progress import Progress
 from sensigap.spec import NetworkSpec
 
 
-def measure_ellipses(
-    weights: Path,
-    curves: Path,
-    store: Path,
-    output: Path,
+def measure(
+    members: Sequence[Member],
+    images: Images,
     *,
-    share: float,
     count: int,
     angles: int,
     seed: int,
     device: str = "cpu",
-) -> None:
+) -> xr.Dataset:
     """Jacobian norms and transitions along ellipses, before and after training (STUDY, C1).
 
     Args:
-        weights, curves, store: as for `jacobian.measure_jacobian`.
-        output: store to write, schema 'ellipses'.
-        share: of the fitted networks, chosen by a seeded hash of their ids: so whether a network
-            is measured depends on no other, nor on the study that it is in.
+        members: the networks, one a stack.
+        images: their data set.
         count: ellipses of each kind, a network's own: with shared ones, networks would agree for
             the ellipses' sake, and a test over networks would take them for independent.
         angles: angles on an ellipse, a multiple of 24: then anchors and midpoints are among them.
-        seed: of the choice, the anchors and the random ellipses.
+        seed: of the anchors and the random ellipses.
         device: where the Jacobians and the products behind the transitions are computed, as
             torch.device takes it.
+
+    Returns:
+        Schema 'ellipses'.
     """
-    images = datasets.load(store)
     theta = np.arange(angles) * (2 * np.pi / angles)
-    members = [
-        (spec, stack)
-        for spec, stack in fitted(weights, curves)
-        if seeds.share(seed, "ellipses", spec.id) < share
-    ]
     progress = Progress(max(2 * len(members), 1), f"ellipses of {len(members)} networks")
     shape = (len(ELLIPSE_KINDS), count, angles)
     norms, counts, lengths = [], [], []
@@ -65,7 +58,7 @@ def measure_ellipses(
             progress.advance()
     both = (len(members), len(STATES), *shape)
     dims = ("network", "state", "kind", "ellipse", "angle")
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             "jacobian_norm": (dims, stacked(norms, shape).reshape(both)),
             "transitions": (dims, stacked(counts, shape).astype(np.int64).reshape(both)),
@@ -78,13 +71,11 @@ def measure_ellipses(
             "angle": ("angle", theta),
         },
     )
-    attributes = survey.provenance(measure="ellipses", count=count, seed=seed, device=device)
-    survey.write(dataset, output, "ellipses", attributes=attributes)
 
 
-def _ellipses(images: datasets.Images, spec: NetworkSpec, count: int, seed: int) -> np.ndarray:
+def _ellipses(images: Images, spec: NetworkSpec, count: int, seed: int) -> np.ndarray:
     """Ellipses (kind x count, 3, d) through the spec's training subset."""
-    subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+    subset = training_subset(images, spec.train_size, spec.subset_seed)
     made = []
     for index, kind in enumerate(ELLIPSE_KINDS):
         for number in range(count):
@@ -93,5 +84,5 @@ def _ellipses(images: datasets.Images, spec: NetworkSpec, count: int, seed: int)
                 made.append(paths.random_ellipse(images.inputs, draws))
             else:
                 anchors = subset[paths.anchors_of(kind, images.train_labels[subset], draws)]
-                made.append(paths.ellipse(datasets.standardise(images.train_images[anchors])))
+                made.append(paths.ellipse(standardise(images.train_images[anchors])))
     return np.stack(made)

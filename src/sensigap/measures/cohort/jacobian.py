@@ -1,63 +1,62 @@
 """Jacobian norms, loss and margin of a cohort's fitted networks at every test point."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import datasets, seeds, survey
-from sensigap.measures.cohort.members import fitted, once_a_subset, sample_coordinates
+from sensigap import seeds
+from sensigap.datasets.images import Images, standardise, training_subset
+from sensigap.measures.cohort.members import Member, once_a_subset, sample_coordinates
 from sensigap.measures.jacobian import jacobian_norm, measure_points
 from sensigap.networks import Stack
 from sensigap.progress import Progress
-from sensigap.schema import SCHEMAS
 from sensigap.spec import NetworkSpec
 
 #: bytes of standardised test images held at once; more are standardised again for each part
 POINT_BYTES = 2**29
+#: what is kept of each network at each test point
+_AT_POINTS = (
+    *("jacobian_norm", "jacobian_norm_log10", "logit_jacobian_norm", "loss", "margin"),
+    *("confidence", "target_probability", "squared_probabilities"),
+)
 
 
-def measure_jacobian(
-    weights: Path,
-    curves: Path,
-    store: Path,
-    output: Path,
+def measure(
+    members: Sequence[Member],
+    images: Images,
     *,
     training_points: int,
     seed: int,
     device: str = "cpu",
-) -> None:
+) -> xr.Dataset:
     """Jacobian norms, loss and margin of every fitted network at every test point.
 
     The mean norm at some of its training points is measured beside them.
 
     Args:
-        weights: the cohort's weights (safetensors).
-        curves: the cohort's training store, whose status says which networks are fitted.
-        store: the data set's store.
-        output: store to write, schema 'jacobian'.
+        members: the networks, one a stack.
+        images: their data set.
         training_points: number of points, unaugmented, of each network's training subset; all of
             them if there are fewer.
         seed: of their choice, which depends on the subset and on nothing else.
         device: where the Jacobians are computed, as torch.device takes it.
+
+    Returns:
+        Schema 'jacobian'.
     """
-    images = datasets.load(store)
     labels = torch.from_numpy(images.test_labels)
-    members = [(spec, stack.to(torch.device(device))) for spec, stack in fitted(weights, curves)]
-    variables = SCHEMAS["jacobian"].variables
-    sizes = {"network": len(members), "sample": len(labels)}
-    columns = {
-        name: np.zeros([sizes[dim] for dim in variable.dims], variable.kind)
-        for name, variable in variables.items()
-    }
+    members = [(spec, stack.to(torch.device(device))) for spec, stack in members]
+    columns = {name: np.zeros((len(members), len(labels))) for name in _AT_POINTS}
+    train_sensitivity = np.zeros(len(members))
     parts = range(0, len(labels), max(1, POINT_BYTES // (4 * images.inputs)))
     progress = Progress(
         max(len(members) * (len(parts) + 1), 1), f"Jacobian norms of {len(members)} networks"
     )
     for start in parts:
         part = slice(start, start + parts.step)
-        x = torch.from_numpy(datasets.standardise(images.test_images[part]))
+        x = torch.from_numpy(standardise(images.test_images[part]))
         for k, (_, stack) in enumerate(members):
             for name, values in _point_measures(stack, x, labels[part]).items():
                 columns[name][k, part] = values.cpu().numpy()
@@ -65,24 +64,24 @@ def measure_jacobian(
 
     @once_a_subset
     def at_training_points(spec: NetworkSpec) -> torch.Tensor:
-        subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+        subset = training_subset(images, spec.train_size, spec.subset_seed)
         draws = seeds.generator(seed, "training points", spec.train_size, spec.subset_seed)
         chosen = np.sort(draws.permutation(subset)[:training_points])
-        return torch.from_numpy(datasets.standardise(images.train_images[chosen]))
+        return torch.from_numpy(standardise(images.train_images[chosen]))
 
     for k, (spec, stack) in enumerate(members):
         norms = jacobian_norm(stack, at_training_points(spec))
-        columns["train_sensitivity"][k] = float(norms.mean())
+        train_sensitivity[k] = float(norms.mean())
         progress.advance()
-    columns["jacobian_zero"][:] = np.isneginf(columns["jacobian_norm_log10"]).sum(1)
-    dataset = xr.Dataset(
-        {name: (variables[name].dims, values) for name, values in columns.items()},
+    zeros = np.isneginf(columns["jacobian_norm_log10"]).sum(1)
+    return xr.Dataset(
+        {name: (("network", "sample"), values) for name, values in columns.items()}
+        | {
+            "jacobian_zero": ("network", zeros),
+            "train_sensitivity": ("network", train_sensitivity),
+        },
         sample_coordinates(members, np.arange(len(labels)), images.test_labels),
     )
-    attributes = survey.provenance(
-        measure="jacobian", training_points=training_points, seed=seed, device=device
-    )
-    survey.write(dataset, output, "jacobian", attributes=attributes)
 
 
 def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:

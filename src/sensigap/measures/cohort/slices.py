@@ -3,16 +3,16 @@
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from sensigap import datasets, seeds, survey
+from sensigap import seeds
+from sensigap.datasets.images import Images, standardise, training_subset
 from sensigap.kinds import STATES
 from sensigap.measures import paths
 from sensigap.measures.cohort.members import (
-    fitted,
+    Member,
     network_coordinate,
     once_a_subset,
     stacked,
@@ -31,16 +31,14 @@ MOST_REGIONS = 4_000_000
 CLASS_POINTS = 200
 
 
-def measure_slices(
-    weights: Path,
-    curves: Path,
-    store: Path,
-    output: Path,
+def measure(
+    members: Sequence[Member],
+    images: Images,
     *,
-    networks: Sequence[str],
     margin: float,
     seed: int,
-) -> None:
+    device: str = "cpu",
+) -> xr.Dataset:
     """The last hidden layer's boundaries over a plane, before and after training (STUDY, 'Slices').
 
     The plane goes through three training points of different classes; its origin is the point
@@ -57,24 +55,25 @@ def measure_slices(
     number of regions -1 and no boundaries.
 
     Args:
-        weights, curves, store: as for `jacobian.measure_jacobian`.
-        output: store to write, schema 'slices'.
-        networks: ids; those of them that are in the cohort and fitted are measured.
+        members: the networks, one a stack.
+        images: their data set.
         margin: what the window shows beyond the sphere, as a share of its radius.
         seed: of the three points, which depend on it and the training subset alone.
+        device: not used: slices are made on the processor.
+
+    Returns:
+        Schema 'slices'.
     """
-    images = datasets.load(store)
     reach = (1 + margin) * math.sqrt(images.inputs)
     axis = np.linspace(-reach, reach, CLASS_POINTS)
-    members = fitted(weights, curves, networks)
     progress = Progress(max(2 * len(members), 1), f"slices of {len(members)} networks")
 
     def plane(spec: NetworkSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
+        subset = training_subset(images, spec.train_size, spec.subset_seed)
         draws = seeds.generator(seed, "slices")
         # ASSUME: of different classes, as the paper's figure shows
         anchors = subset[paths.anchors_of("different classes", images.train_labels[subset], draws)]
-        frame, coordinates = paths.plane(datasets.standardise(images.train_images[anchors]))
+        frame, coordinates = paths.plane(standardise(images.train_images[anchors]))
         return frame, coordinates, images.train_labels[anchors]
 
     plane_of = once_a_subset(plane)
@@ -96,7 +95,7 @@ def measure_slices(
     for row, found in zip(segments, boundaries, strict=True):
         row[: len(found.segments)] = found.segments
     segments = segments.reshape(*both, *segments.shape[1:])
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             f"{name}{end}": (("network", "state", "edge"), segments[..., end, column])
             for end in (0, 1)
@@ -125,8 +124,6 @@ def measure_slices(
             "y": ("y", axis),
         },
     )
-    attributes = survey.provenance(measure="slices", seed=seed, margin=margin, device="cpu")
-    survey.write(dataset, output, "slices", attributes=attributes)
 
 
 def _boundaries(

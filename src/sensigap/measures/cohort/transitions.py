@@ -1,14 +1,15 @@
 """Exact transitions of a cohort's fitted networks at chosen test points."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import datasets, seeds, survey
+from sensigap import seeds
+from sensigap.datasets.images import Images, standardise
 from sensigap.measures import paths
-from sensigap.measures.cohort.members import fitted, sample_coordinates
+from sensigap.measures.cohort.members import Member, sample_coordinates
 from sensigap.measures.transitions import transitions
 from sensigap.progress import Progress
 
@@ -16,33 +17,32 @@ from sensigap.progress import Progress
 POLYGON_BYTES = 2**25
 
 
-def measure_transitions(
-    weights: Path,
-    curves: Path,
-    store: Path,
-    output: Path,
+def measure(
+    members: Sequence[Member],
+    images: Images,
     *,
     points: int,
     seed: int,
     device: str = "cpu",
-) -> None:
+) -> xr.Dataset:
     """Exact transitions of every fitted network at a seeded subset of the test points.
 
     Args:
-        weights, curves, store: as for `jacobian.measure_jacobian`.
-        output: store to write, schema 'transitions'; `sample` holds the chosen points only.
+        members: the networks, one a stack.
+        images: their data set.
         points: number of test points, all of them if there are fewer. The choice depends on `seed`
             and the data set alone, so that it is the same for all networks.
         seed: of the choice.
         device: where transitions are counted, as torch.device takes it.
+
+    Returns:
+        Schema 'transitions'; `sample` holds the chosen points only.
     """
-    images = datasets.load(store)
     available = len(images.test_labels)
     draws = seeds.generator(seed, "transition points")
     samples = np.sort(draws.permutation(available)[: min(points, available)])
     chosen = images.test_images[samples]
-    x = datasets.standardise(chosen).reshape(chosen.shape)
-    members = fitted(weights, curves)
+    x = standardise(chosen).reshape(chosen.shape)
     progress = Progress(max(len(members) * len(x), 1), f"transitions of {len(members)} networks")
     counts = np.zeros((len(members), len(x)))
     size = max(1, POLYGON_BYTES // (8 * images.inputs * chosen.shape[3]))
@@ -54,9 +54,7 @@ def measure_transitions(
             counted = transitions(stack.to(torch.device(device)), polygons)[0]
             counts[k, start : start + size] = counted.cpu().numpy()
             progress.advance(len(part))
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {"transitions": (("network", "sample"), counts)},
         sample_coordinates(members, samples, images.test_labels[samples]),
     )
-    attributes = survey.provenance(measure="transitions", points=points, seed=seed, device=device)
-    survey.write(dataset, output, "transitions", attributes=attributes)

@@ -1,0 +1,72 @@
+"""A measure of a cohort from file to file: whom it takes, where it comes from, what is written."""
+
+import importlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensigap import datasets, survey, weights
+from sensigap.declarations import MEASURES
+from sensigap.measures.cohort.members import Member
+from sensigap.weights_header import read_header
+
+logger = logging.getLogger(__name__)
+
+
+def write(
+    name: str,
+    weights_path: str | Path,
+    training: str | Path,
+    dataset: str | Path,
+    output: str | Path,
+    *,
+    settings: Mapping[str, Any],
+    device: str = "cpu",
+    made_by: str = "",
+) -> None:
+    """Measures the fitted networks of a cohort and writes the measure's store.
+
+    Args:
+        name: of the measure, a key of `declarations.MEASURES`.
+        weights_path: the cohort's weights (safetensors).
+        training: the cohort's training store, whose status says which networks are fitted.
+        dataset: the data set's store.
+        output: store to write; its schema has the measure's name.
+        settings: every setting of the measure, null filled in, networks as ids.
+        device: where it is computed, as torch.device takes it.
+        made_by: digest of settings and code, kept with the store, see `sensigap.digests`.
+
+    Raises:
+        DamagedFileError, SchemaError: an input is not as it was written.
+    """
+    measure = MEASURES[name]
+    images = datasets.load(dataset)
+    members = fitted(name, weights_path, training, settings)
+    asked = {s.name: settings[s.name] for s in measure.settings if not s.only_chooses}
+    found = importlib.import_module(measure.module).measure(members, images, device=device, **asked)
+    attributes = survey.provenance(
+        measure=name,
+        settings=dict(settings),
+        device=device,
+        weights=read_header(weights_path)["sha256"],
+        made_by=made_by,
+    )
+    survey.write(found, output, name, attributes=attributes)
+
+
+def fitted(
+    name: str, weights_path: str | Path, training: str | Path, settings: Mapping[str, Any]
+) -> list[Member]:
+    """The fitted networks of a cohort that a measure takes, one a stack."""
+    status = survey.load(training, "training")["status"].to_series()
+    chosen = MEASURES[name].chosen
+    members = [
+        (spec, stack.select(slice(k, k + 1)))
+        for specs, stack in weights.load(weights_path)
+        for k, spec in enumerate(specs)
+        if status[spec.id] == "fitted" and (chosen is None or chosen(spec.id, settings))
+    ]
+    where = Path(weights_path).parent.name
+    logger.info("%s of %s: %d of %d networks", name, where, len(members), len(status))
+    return members
