@@ -1,59 +1,69 @@
 """Cohorts: the networks that one job trains. A cohort never changes, and the plan only grows.
 
-`extend` is a pure function of the old plan and the design: a network that has a cohort keeps it,
-new networks form new cohorts, and networks taken out of the design stay where they are. So an
-extended study trains and measures only what is new.
+`extend` is a pure function of the cohorts that exist and the design: a network that has a cohort
+keeps it, new networks form new cohorts, and networks that no study names any more stay where they
+are. So an extended study trains and measures only what is new, and studies share their networks.
+
+A cohort is the folder `<dataset>-<digest>` with `networks.csv`, one row a network; the digest is of
+the networks' ids, so a table that lost a row does not pass.
 """
 
 import csv
+import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from sensigap.datasets.known import KNOWN
 from sensigap.files import written_whole
-from sensigap.spec import NetworkSpec
+from sensigap.spec import HYPERPARAMETERS, NetworkSpec
+from sensigap.weights_header import HeaderError, read_header
 
-#: network id -> (cohort, spec), in the order of planning
+#: network id -> (cohort, spec)
 Plan = dict[str, tuple[str, NetworkSpec]]
 
+TABLE = "networks.csv"
+WEIGHTS = "weights.safetensors"
+TRAINING = "training.zarr"
 
-class PlanError(ValueError):
-    """The plan file cannot be read."""
-
-
-def flops(spec: NetworkSpec) -> float:
-    """About how many floating-point operations training and measuring a network takes.
-
-    Counts matrix products: forward and backward are 6 operations a weight and image, the Jacobian
-    2 C a weight and test point, a polygon 2 a weight and vertex or transition. It only has to rank
-    networks and to cut cohorts of about equal length.
-    """
-    facts = KNOWN[spec.dataset]
-    inputs = facts.channels * facts.height * facts.width
-    hidden = spec.width * spec.width * (spec.depth - 1)
-    weights = inputs * spec.width + hidden + spec.width * facts.classes
-    if spec.optimizer == "lbfgs":
-        # ASSUME: it ends by its tolerances after about a tenth of 100 steps of 25 evaluations
-        training = 6.0 * weights * spec.train_size * 250
-    else:
-        training = 6.0 * weights * spec.batch_size * spec.steps
-    jacobians = 2.0 * facts.classes * weights * facts.test_size
-    polygons = 2.0 * facts.transition_points * (facts.width + spec.width * spec.depth) * hidden
-    return training + jacobians + polygons
+_FIELDS = {field.name: field.default for field in dataclasses.fields(NetworkSpec)}
+_KINDS: dict[str, Callable[[str], object]] = {
+    name: (lambda text: {"True": True, "False": False}[text]) if kind is bool else kind
+    for name, (kind, _) in HYPERPARAMETERS.items()
+}
 
 
-def extend(plan: Plan, specs: Iterable[NetworkSpec], budget: float) -> Plan:
+class CohortError(ValueError):
+    """A cohort's table cannot be read and its weights do not say which networks they are."""
+
+
+def name_of(dataset: str, identities: Iterable[str]) -> str:
+    """The name of the cohort of these networks."""
+    digest = hashlib.sha256("".join(sorted(identities)).encode()).hexdigest()
+    return f"{dataset}-{digest[:12]}"
+
+
+def dataset_of(cohort: str) -> str:
+    """The data set of a cohort."""
+    return cohort.rpartition("-")[0]
+
+
+def extend(
+    plan: Plan,
+    specs: Iterable[NetworkSpec],
+    budget: float,
+    cost: Callable[[NetworkSpec], float],
+) -> Plan:
     """The plan with a cohort for every spec that has none yet.
 
     Args:
-        plan: the old plan; its networks keep their cohorts.
+        plan: the cohorts that exist; their networks keep them.
         specs: the design's networks.
-        budget: about how many FLOP a cohort may cost (`flops`); a larger network is one alone.
+        budget: about what a cohort may cost; a network that costs more is one alone.
+        cost: of training and measuring a network, in the unit of `budget`.
 
     Returns:
         A new plan: the old one and, after it, the new cohorts.
@@ -77,20 +87,25 @@ def extend(plan: Plan, specs: Iterable[NetworkSpec], budget: float) -> Plan:
                 s.id,
             ),
         )
-        for members in _cut(ordered, budget):
-            digest = hashlib.sha256("".join(sorted(s.id for s in members)).encode()).hexdigest()
+        for members in _cut(ordered, budget, cost):
+            cohort = name_of(dataset, (spec.id for spec in members))
             for spec in members:
-                extended[spec.id] = (f"{dataset}-{digest[:8]}", spec)
+                extended[spec.id] = (cohort, spec)
     return extended
 
 
-def _cut(specs: list[NetworkSpec], budget: float) -> list[list[NetworkSpec]]:
+def _cut(
+    specs: list[NetworkSpec], budget: float, cost: Callable[[NetworkSpec], float]
+) -> list[list[NetworkSpec]]:
     """Consecutive groups of about equal cost, each about `budget` at most."""
-    costs = np.array([flops(spec) for spec in specs])
+    costs = np.array([cost(spec) for spec in specs])
     target = costs.sum() / math.ceil(costs.sum() / budget)
     # the middle of a network's stretch of the total decides, so that no rest is left at the end
     places = ((np.cumsum(costs) - costs / 2) / target).astype(int)
-    return [[specs[k] for k in np.flatnonzero(places == place)] for place in np.unique(places)]
+    groups: dict[int, list[NetworkSpec]] = {}
+    for place, spec in zip(places.tolist(), specs, strict=True):
+        groups.setdefault(place, []).append(spec)
+    return list(groups.values())
 
 
 def members(plan: Plan, networks: Iterable[str]) -> dict[str, list[str]]:
@@ -102,49 +117,111 @@ def members(plan: Plan, networks: Iterable[str]) -> dict[str, list[str]]:
 
 
 def specs_by_cohort(plan: Plan) -> dict[str, list[NetworkSpec]]:
-    """Cohort -> all its networks, those taken out of the design included."""
+    """Cohort -> all its networks in the order of their ids, those of no study included."""
     found: dict[str, list[NetworkSpec]] = {}
-    for cohort, spec in plan.values():
+    for _, (cohort, spec) in sorted(plan.items()):
         found.setdefault(cohort, []).append(spec)
     return found
 
 
-def read_plan(path: str | Path) -> Plan:
-    """The plan in a file; an empty one where there is no file.
+def read_all(folder: str | Path, datasets: Iterable[str]) -> Plan:
+    """The cohorts that exist, of some data sets.
+
+    A network may be in two, where two studies were planned at the same time: the one that has
+    weights counts, then the one of the least name.
+
+    Args:
+        folder: holds the cohorts' folders; an empty plan where there is none.
+        datasets: names of data sets.
 
     Raises:
-        PlanError: the file is not a plan.
+        CohortError: a cohort that has weights cannot be read.
     """
-    path = Path(path)
-    if not path.exists():
-        return {}
+    wanted = set(datasets)
     plan: Plan = {}
-    try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                spec = NetworkSpec.from_json(row["spec"])
-                if spec.id != row["network"]:
-                    raise ValueError(f"network {row['network']} has a spec whose id is {spec.id}")
-                plan[spec.id] = (row["cohort"], spec)
-    except (KeyError, TypeError, ValueError) as error:
-        raise PlanError(
-            f"{path}: expected a plan (columns network, cohort, spec), but {error}. "
-            "Restore the file, or delete it: cohorts are then planned anew, "
-            "and trained again where they differ."
-        ) from error
+    trained: dict[str, bool] = {}
+    for place in sorted(Path(folder).glob("*-*/")):
+        if dataset_of(place.name) not in wanted:
+            continue
+        has_weights = (place / WEIGHTS).is_file()
+        for spec in _read(place, has_weights):
+            if spec.id not in plan or (has_weights and not trained[spec.id]):
+                plan[spec.id] = place.name, spec
+                trained[spec.id] = has_weights
     return plan
 
 
-def write_plan(plan: Mapping[str, tuple[str, NetworkSpec]], path: str | Path) -> None:
-    """Writes a plan whole, if it says anything new."""
-    path = Path(path)
+def _read(place: Path, has_weights: bool) -> list[NetworkSpec]:
+    """The networks of a cohort by its table, else by its weights; [] where it has neither."""
+    try:
+        specs = read_table(place / TABLE)
+    except (FileNotFoundError, CohortError) as error:
+        if not has_weights:
+            # nothing was trained yet: its networks are planned anew
+            return []
+        try:
+            texts = read_header(place / WEIGHTS)["specs"].values()
+            specs = [NetworkSpec.from_json(text) for text in texts]
+        except (OSError, HeaderError, TypeError, ValueError) as second:
+            raise CohortError(
+                f"{place}: expected a cohort with {TABLE} or {WEIGHTS} that say which networks it "
+                f"holds, but {error}, and {second}. Restore one of them, or delete the folder: its "
+                "networks are then trained again."
+            ) from second
+    return specs
+
+
+def table(specs: Iterable[NetworkSpec]) -> str:
+    """A cohort's networks as CSV, one row each, in the order of their ids."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["network", "cohort", "spec"])
+    writer.writerow(["network", *_FIELDS])
     writer.writerows(
-        [identity, cohort, spec.to_json()] for identity, (cohort, spec) in plan.items()
+        [spec.id, *(getattr(spec, name) for name in _FIELDS)]
+        for spec in sorted(specs, key=lambda spec: spec.id)
     )
-    if path.exists() and path.read_text() == text.getvalue():
-        return
-    with written_whole(path) as temporary:
-        temporary.write_text(text.getvalue())
+    return text.getvalue()
+
+
+def write_table(specs: Iterable[NetworkSpec], path: str | Path) -> None:
+    """Writes a cohort's table, whole."""
+    with written_whole(Path(path)) as temporary:
+        temporary.write_text(table(specs), encoding="utf-8")
+
+
+def read_table(path: str | Path) -> list[NetworkSpec]:
+    """The networks of a cohort's table.
+
+    Fields that a later version added may lack; those networks have their defaults.
+
+    Raises:
+        FileNotFoundError: there is no table.
+        CohortError: it is not as it was written.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        specs = [_spec(row) for row in rows]
+        name = name_of(dataset_of(path.parent.name), (spec.id for spec in specs))
+        if name != path.parent.name:
+            raise ValueError(f"its {len(specs)} networks are those of {name}")
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CohortError(
+            f"{path}: expected the networks of {path.parent.name}, one row each, but {error}"
+        ) from error
+    return specs
+
+
+def _spec(row: Mapping[str, str]) -> NetworkSpec:
+    values = {
+        name: _KINDS.get(name, str)(row[name])
+        for name in _FIELDS
+        if name in row or _FIELDS[name] is dataclasses.MISSING
+    }
+    spec = NetworkSpec(**values)  # type: ignore[arg-type]
+    if spec.id != row["network"]:
+        raise ValueError(f"network {row['network']} has hyper-parameters of {spec.id}")
+    return spec

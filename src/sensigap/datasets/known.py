@@ -1,12 +1,16 @@
 """What is known of each data set before it is read: sizes, shapes and the study's defaults."""
 
 import dataclasses
+import hashlib
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
     """A published data set and this study's defaults for it (STUDY, 'Data' and 'Networks')."""
 
+    #: checksum of what was published, named by its kind: 'sha256' of training images, training
+    #: labels, test images and test labels one after the other, or 'md5' of the archive
+    published: str
     #: images in the published training and test set
     train_size: int
     test_size: int
@@ -25,6 +29,17 @@ class DatasetFacts:
     fit_accuracy: float = 1.0
 
     @property
+    def content(self) -> str:
+        """Eight hexadecimal digits for what the store holds: what was published, and its split."""
+        kept = f"{self.published} {self.train_size} {self.test_size} {self.shape} {self.classes}"
+        return hashlib.sha256(kept.encode()).hexdigest()[:8]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image, in pixels."""
+        return self.channels, self.height, self.width
+
+    @property
     def inputs(self) -> int:
         """Dimension d of an input."""
         return self.channels * self.height * self.width
@@ -36,6 +51,7 @@ class DatasetFacts:
 # generalization gap to explain (see `sources.read_digits` for which).
 KNOWN: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(
+        published="sha256:50f1c16355e3ab1dcc3f2c6c8e151114f60650ad330838c8feec3e6bccf1073d",
         train_size=500,
         test_size=1_297,
         channels=1,
@@ -47,6 +63,7 @@ KNOWN: dict[str, DatasetFacts] = {
         transition_points=300,
     ),
     "mnist": DatasetFacts(
+        published="sha256:1e35582d42a90940c55b956deb61875c020b567ed20e3c5b174f52bf7809ed9b",
         train_size=60_000,
         test_size=10_000,
         channels=1,
@@ -58,6 +75,7 @@ KNOWN: dict[str, DatasetFacts] = {
         transition_points=1_000,
     ),
     "fashion_mnist": DatasetFacts(
+        published="sha256:ece172613115fb18b120bec8f6c02271af90b8b8f0a5af5c51cbd5ceed68e619",
         train_size=60_000,
         test_size=10_000,
         channels=1,
@@ -69,6 +87,7 @@ KNOWN: dict[str, DatasetFacts] = {
         transition_points=1_000,
     ),
     "cifar10": DatasetFacts(
+        published="md5:c58f30108f718f92721af3b95e74349a",
         train_size=50_000,
         test_size=10_000,
         channels=3,
@@ -80,6 +99,7 @@ KNOWN: dict[str, DatasetFacts] = {
         transition_points=1_000,
     ),
     "cifar100": DatasetFacts(
+        published="md5:eb9058c3a382ffc7106e4002c42a8d85",
         train_size=50_000,
         test_size=10_000,
         channels=3,
@@ -92,3 +112,8 @@ KNOWN: dict[str, DatasetFacts] = {
         fit_accuracy=0.999,
     ),
 }
+
+
+def store_name(dataset: str) -> str:
+    """Name of a data set's store without its ending: changed content is another store."""
+    return f"{dataset}-{KNOWN[dataset].content}"

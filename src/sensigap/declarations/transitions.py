@@ -17,7 +17,7 @@ from sensigap.spec import SEED_MAX, NetworkSpec
 from sensigap.units import UNITS
 
 #: operations beside matrix products that a crossing takes: finding, sorting, counting
-_A_CROSSING = 3e4
+_A_CROSSING = 1e4
 
 
 def crossing_flops(spec: NetworkSpec, facts: DatasetFacts, turns: float) -> float:

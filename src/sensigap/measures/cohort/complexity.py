@@ -10,10 +10,15 @@ from sensigap import seeds
 from sensigap.datasets.images import Images, standardise, training_subset
 from sensigap.datasets.labels import training_labels
 from sensigap.measures import complexity
-from sensigap.measures.cohort.members import Member, network_coordinate, once_a_subset
+from sensigap.measures.cohort.members import (
+    Advance,
+    Member,
+    network_coordinate,
+    once_a_subset,
+    silent,
+)
 from sensigap.measures.sharpness import sharpness, weight_noise
 from sensigap.networks import initial
-from sensigap.progress import Progress
 from sensigap.spec import NetworkSpec
 
 #: what is kept of each network
@@ -33,6 +38,7 @@ def measure(
     drop: float,
     seed: int,
     device: str = "cpu",
+    advance: Advance = silent,
 ) -> xr.Dataset:
     """What `measures.complexity` and `measures.sharpness` hold, of every fitted network.
 
@@ -48,12 +54,13 @@ def measure(
         drop: accuracy that the noise may cost.
         seed: of the choice of points and of the noise.
         device: where all is computed, as torch.device takes it.
+        advance: is told the share of the work that has been done since the last call.
 
     Returns:
         Schema 'complexity'.
     """
     place = torch.device(device)
-    progress = Progress(max(len(members), 1), f"complexity of {len(members)} networks")
+    part_done = 1 / max(len(members), 1)
 
     def training(spec: NetworkSpec) -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
         subset = training_subset(images, spec.train_size, spec.subset_seed)
@@ -88,7 +95,7 @@ def measure(
         }
         for name, values in found.items():
             columns[name].append(float(values[0]))
-        progress.advance()
+        advance(part_done)
     return xr.Dataset(
         {name: ("network", np.array(column, np.float64)) for name, column in columns.items()},
         network_coordinate(members),

@@ -10,11 +10,10 @@ from sensigap import seeds
 from sensigap.datasets.images import Images, standardise, training_subset
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 from sensigap.measures import paths
-from sensigap.measures.cohort.members import Member, network_coordinate, stacked
+from sensigap.measures.cohort.members import Advance, Member, network_coordinate, silent, stacked
 from sensigap.measures.ellipses import ellipse_transitions
 from sensigap.measures.jacobian import jacobian_norm
 from sensigap.networks import initial
-from sensigap.progress import Progress
 from sensigap.spec import NetworkSpec
 
 
@@ -26,6 +25,7 @@ def measure(
     angles: int,
     seed: int,
     device: str = "cpu",
+    advance: Advance = silent,
 ) -> xr.Dataset:
     """Jacobian norms and transitions along ellipses, before and after training (STUDY, C1).
 
@@ -38,12 +38,13 @@ def measure(
         seed: of the anchors and the random ellipses.
         device: where the Jacobians and the products behind the transitions are computed, as
             torch.device takes it.
+        advance: is told the share of the work that has been done since the last call.
 
     Returns:
         Schema 'ellipses'.
     """
     theta = np.arange(angles) * (2 * np.pi / angles)
-    progress = Progress(max(2 * len(members), 1), f"ellipses of {len(members)} networks")
+    part_done = 1 / max(2 * len(members), 1)
     shape = (len(ELLIPSE_KINDS), count, angles)
     norms, counts, lengths = [], [], []
     for spec, trained in members:
@@ -55,7 +56,7 @@ def measure(
             norm = jacobian_norm(on_device, torch.from_numpy(points))
             norms.append(norm.cpu().numpy().reshape(shape))
             counts.append(ellipse_transitions(on_device, made, angles).reshape(shape))
-            progress.advance()
+            advance(part_done)
     both = (len(members), len(STATES), *shape)
     dims = ("network", "state", "kind", "ellipse", "angle")
     return xr.Dataset(

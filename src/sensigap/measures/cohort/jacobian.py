@@ -8,10 +8,15 @@ import xarray as xr
 
 from sensigap import seeds
 from sensigap.datasets.images import Images, standardise, training_subset
-from sensigap.measures.cohort.members import Member, once_a_subset, sample_coordinates
+from sensigap.measures.cohort.members import (
+    Advance,
+    Member,
+    once_a_subset,
+    sample_coordinates,
+    silent,
+)
 from sensigap.measures.jacobian import jacobian_norm, measure_points
 from sensigap.networks import Stack
-from sensigap.progress import Progress
 from sensigap.spec import NetworkSpec
 
 #: bytes of standardised test images held at once; more are standardised again for each part
@@ -30,6 +35,7 @@ def measure(
     training_points: int,
     seed: int,
     device: str = "cpu",
+    advance: Advance = silent,
 ) -> xr.Dataset:
     """Jacobian norms, loss and margin of every fitted network at every test point.
 
@@ -42,6 +48,7 @@ def measure(
             them if there are fewer.
         seed: of their choice, which depends on the subset and on nothing else.
         device: where the Jacobians are computed, as torch.device takes it.
+        advance: is told the share of the work that has been done since the last call.
 
     Returns:
         Schema 'jacobian'.
@@ -51,16 +58,14 @@ def measure(
     columns = {name: np.zeros((len(members), len(labels))) for name in _AT_POINTS}
     train_sensitivity = np.zeros(len(members))
     parts = range(0, len(labels), max(1, POINT_BYTES // (4 * images.inputs)))
-    progress = Progress(
-        max(len(members) * (len(parts) + 1), 1), f"Jacobian norms of {len(members)} networks"
-    )
+    part_done = 1 / max(len(members) * (len(parts) + 1), 1)
     for start in parts:
         part = slice(start, start + parts.step)
         x = torch.from_numpy(standardise(images.test_images[part]))
         for k, (_, stack) in enumerate(members):
             for name, values in _point_measures(stack, x, labels[part]).items():
                 columns[name][k, part] = values.cpu().numpy()
-            progress.advance()
+            advance(part_done)
 
     @once_a_subset
     def at_training_points(spec: NetworkSpec) -> torch.Tensor:
@@ -72,7 +77,7 @@ def measure(
     for k, (spec, stack) in enumerate(members):
         norms = jacobian_norm(stack, at_training_points(spec))
         train_sensitivity[k] = float(norms.mean())
-        progress.advance()
+        advance(part_done)
     zeros = np.isneginf(columns["jacobian_norm_log10"]).sum(1)
     return xr.Dataset(
         {name: (("network", "sample"), values) for name, values in columns.items()}

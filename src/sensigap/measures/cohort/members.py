@@ -11,6 +11,12 @@ from sensigap.spec import NetworkSpec
 Made = TypeVar("Made")
 #: a network as a stack of one
 Member = tuple[NetworkSpec, Stack]
+#: is told the share of the work that has been done since the last call
+Advance = Callable[[float], None]
+
+
+def silent(share: float) -> None:
+    """Tells nobody."""
 
 
 def once_a_subset(make: Callable[[NetworkSpec], Made]) -> Callable[[NetworkSpec], Made]:

@@ -12,14 +12,15 @@ from sensigap.datasets.images import Images, standardise, training_subset
 from sensigap.kinds import STATES
 from sensigap.measures import paths
 from sensigap.measures.cohort.members import (
+    Advance,
     Member,
     network_coordinate,
     once_a_subset,
+    silent,
     stacked,
 )
 from sensigap.measures.slices import Boundaries, last_boundaries, predicted_classes
 from sensigap.networks import Stack, initial
-from sensigap.progress import Progress
 from sensigap.spec import NetworkSpec
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def measure(
     margin: float,
     seed: int,
     device: str = "cpu",
+    advance: Advance = silent,
 ) -> xr.Dataset:
     """The last hidden layer's boundaries over a plane, before and after training (STUDY, 'Slices').
 
@@ -60,13 +62,14 @@ def measure(
         margin: what the window shows beyond the sphere, as a share of its radius.
         seed: of the three points, which depend on it and the training subset alone.
         device: not used: slices are made on the processor.
+        advance: is told the share of the work that has been done since the last call.
 
     Returns:
         Schema 'slices'.
     """
     reach = (1 + margin) * math.sqrt(images.inputs)
     axis = np.linspace(-reach, reach, CLASS_POINTS)
-    progress = Progress(max(2 * len(members), 1), f"slices of {len(members)} networks")
+    part_done = 1 / max(2 * len(members), 1)
 
     def plane(spec: NetworkSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         subset = training_subset(images, spec.train_size, spec.subset_seed)
@@ -84,7 +87,7 @@ def measure(
         for state, stack in zip(STATES, stacks, strict=True):
             boundaries.append(_boundaries(spec, state, stack, frame, reach))
             predicted.append(predicted_classes(stack, 0, frame, axis, axis))
-            progress.advance()
+            advance(part_done)
     both = (len(members), len(STATES))
     planes = [plane_of(spec) for spec, _ in members]
     coordinates = stacked([p[1] for p in planes], (3, 2))

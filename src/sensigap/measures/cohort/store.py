@@ -9,6 +9,7 @@ from typing import Any
 from sensigap import datasets, survey, weights
 from sensigap.declarations import MEASURES
 from sensigap.measures.cohort.members import Member
+from sensigap.progress import Progress
 from sensigap.weights_header import read_header
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,10 @@ def write(
     images = datasets.load(dataset)
     members = fitted(name, weights_path, training, settings)
     asked = {s.name: settings[s.name] for s in measure.settings if not s.only_chooses}
-    found = importlib.import_module(measure.module).measure(members, images, device=device, **asked)
+    progress = Progress(1.0, f"{name} of {len(members)} networks")
+    found = importlib.import_module(measure.module).measure(
+        members, images, device=device, advance=progress.advance, **asked
+    )
     attributes = survey.provenance(
         measure=name,
         settings=dict(settings),

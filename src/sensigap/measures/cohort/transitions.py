@@ -9,9 +9,8 @@ import xarray as xr
 from sensigap import seeds
 from sensigap.datasets.images import Images, standardise
 from sensigap.measures import paths
-from sensigap.measures.cohort.members import Member, sample_coordinates
+from sensigap.measures.cohort.members import Advance, Member, sample_coordinates, silent
 from sensigap.measures.transitions import transitions
-from sensigap.progress import Progress
 
 #: bytes of polygons held at once
 POLYGON_BYTES = 2**25
@@ -24,6 +23,7 @@ def measure(
     points: int,
     seed: int,
     device: str = "cpu",
+    advance: Advance = silent,
 ) -> xr.Dataset:
     """Exact transitions of every fitted network at a seeded subset of the test points.
 
@@ -34,6 +34,7 @@ def measure(
             and the data set alone, so that it is the same for all networks.
         seed: of the choice.
         device: where transitions are counted, as torch.device takes it.
+        advance: is told the share of the work that has been done since the last call.
 
     Returns:
         Schema 'transitions'; `sample` holds the chosen points only.
@@ -43,7 +44,7 @@ def measure(
     samples = np.sort(draws.permutation(available)[: min(points, available)])
     chosen = images.test_images[samples]
     x = standardise(chosen).reshape(chosen.shape)
-    progress = Progress(max(len(members) * len(x), 1), f"transitions of {len(members)} networks")
+    part_done = 1 / max(len(members) * len(x), 1)
     counts = np.zeros((len(members), len(x)))
     size = max(1, POLYGON_BYTES // (8 * images.inputs * chosen.shape[3]))
     for start in range(0, len(x), size):
@@ -53,7 +54,7 @@ def measure(
         for k, (_, stack) in enumerate(members):
             counted = transitions(stack.to(torch.device(device)), polygons)[0]
             counts[k, start : start + size] = counted.cpu().numpy()
-            progress.advance(len(part))
+            advance(len(part) * part_done)
     return xr.Dataset(
         {"transitions": (("network", "sample"), counts)},
         sample_coordinates(members, samples, images.test_labels[samples]),

@@ -1,0 +1,166 @@
+"""What a study asks for and what of it is there: cohorts, settings, digests, needs.
+
+Read while the workflow is parsed, in every process that does; so it is quick, writes nothing, and
+hangs on nothing but the configuration and the results folder.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sensigap import cohorts, cost, records
+from sensigap.code_digest import code_digest
+from sensigap.config import load
+from sensigap.datasets.known import store_name
+from sensigap.declarations import MEASURES
+from sensigap.design import design, measure_settings, table
+from sensigap.spec import NetworkSpec
+
+#: stage -> the modules that decide what it makes, see `sensigap.code_digest`. A costly stage names
+#: its pure functions; a cheap one the module that reads, computes and writes.
+CODE: dict[str, tuple[str, ...]] = {
+    "dataset": ("sensigap.datasets.sources",),
+    "train": ("sensigap.training.trainer", "sensigap.training.lbfgs", "sensigap.training.data"),
+    **{
+        name: (measure.module, *({measure.chosen.__module__} if measure.chosen else ()))
+        for name, measure in MEASURES.items()
+    },
+    "survey": ("sensigap.assembly",),
+    "claims": ("sensigap.analysis.claims",),
+    "leaderboard": ("sensigap.analysis.leaderboard",),
+    "figures": ("sensigap.figures.files",),
+    "report": ("sensigap.report.build",),
+}
+
+
+class OldResultsError(RuntimeError):
+    """The results folder was written by a version that kept networks under the study."""
+
+
+class WorkPlan:
+    """A study's networks, their cohorts, and what has to be made.
+
+    Args:
+        config: the configuration as YAML gives it.
+        root: the results folder.
+
+    Raises:
+        ConfigError: the configuration has faults.
+        CohortError: the folder of a cohort that has weights cannot be read.
+        OldResultsError: the study's folder is of an earlier version.
+    """
+
+    def __init__(self, config: Mapping[str, Any], root: str | Path) -> None:
+        self.study = load(config)
+        self.root = Path(root)
+        self.folder = self.root / self.study.study
+        self._refuse_old_results()
+        self.members = design(self.study)
+        plan = cohorts.extend(
+            cohorts.read_all(self.root / "networks", self.study.datasets),
+            [member.spec for member in self.members.values()],
+            self.study.execution.cohort_tflop * 1e12,
+            cost.cohort_cost,
+        )
+        #: cohort -> the study's networks in it
+        self.cohorts = cohorts.members(plan, self.members)
+        everyone = cohorts.specs_by_cohort(plan)
+        #: cohort -> all its networks, those of other studies included
+        self.specs: dict[str, list[NetworkSpec]] = {name: everyone[name] for name in self.cohorts}
+        #: data sets that have networks
+        self.datasets = list(dict.fromkeys(map(cohorts.dataset_of, self.cohorts)))
+
+    def _refuse_old_results(self) -> None:
+        old = self.folder / "plan.csv"
+        if old.exists():
+            raise OldResultsError(
+                f"{self.folder} holds results of an earlier version ({old.name}): networks now lie "
+                f"in {self.root / 'networks'}, shared by all studies, and have other names. Move "
+                f"it away, for example\n  mv {self.folder} {self.folder}-old\n"
+                "and run again; or name the study otherwise."
+            )
+
+    def design_table(self) -> str:
+        """The design as CSV, one row a network."""
+        return table(self.members)
+
+    def data(self, cohort: str) -> str:
+        """Name of the store of the data set that a cohort learns, without its ending."""
+        return store_name(cohorts.dataset_of(cohort))
+
+    def settings(self, measure: str, cohort: str) -> dict[str, Any]:
+        """The settings of a measure for a cohort: null filled in, networks as ids of the cohort."""
+        settings = self._settings(measure, cohorts.dataset_of(cohort))
+        return {
+            setting.name: [
+                spec.id for spec in self.specs[cohort] if spec.id in settings[setting.name]
+            ]
+            if setting.kind == "rows"
+            else settings[setting.name]
+            for setting in MEASURES[measure].settings
+        }
+
+    @functools.cache  # noqa: B019 - a plan lives as long as its process
+    def _settings(self, measure: str, dataset: str) -> dict[str, Any]:
+        return measure_settings(self.study, measure, dataset)
+
+    @functools.cache  # noqa: B019
+    def measured(self, measure: str) -> list[str]:
+        """The cohorts with networks that a measure takes, whatever study asked for them."""
+        chosen = MEASURES[measure].chosen
+        if chosen is None:
+            return list(self.cohorts)
+        return [
+            cohort
+            for cohort, specs in self.specs.items()
+            if any(chosen(spec.id, self._settings(measure, spec.dataset)) for spec in specs)
+        ]
+
+    def of_dataset(self, dataset: str, among: Iterable[str] | None = None) -> list[str]:
+        """The cohorts of a data set, all of them or those among some."""
+        chosen = self.cohorts if among is None else among
+        return [cohort for cohort in chosen if cohorts.dataset_of(cohort) == dataset]
+
+    @staticmethod
+    @functools.cache
+    def code(stage: str) -> str:
+        """The digest of a stage's code."""
+        return code_digest(*CODE[stage])
+
+    def made_by(self, stage: str, settings: Any = None) -> str:
+        """What an up-to-date output of a stage carries, see `records.digest`."""
+        return records.digest(settings, self.code(stage))
+
+    def design_digest(self) -> str:
+        """A digest of the design table."""
+        return hashlib.sha256(self.design_table().encode()).hexdigest()[:16]
+
+    # --- what is there ------------------------------------------------------------------------
+
+    def trained(self, cohort: str) -> bool:
+        """Whether a cohort's weights and training store are there, made by this code."""
+        place = self.root / "networks" / cohort
+        return (place / cohorts.WEIGHTS).exists() and self._is_made_by(
+            place / cohorts.TRAINING, self.made_by("train")
+        )
+
+    def has_measure(self, measure: str, cohort: str) -> bool:
+        """Whether a cohort's store of a measure is there, made by these settings and code."""
+        return self._is_made_by(
+            self.folder / "measures" / cohort / f"{measure}.zarr",
+            self.made_by(measure, self.settings(measure, cohort)),
+        )
+
+    def stale(self, path: str | Path, made_by: str) -> bool:
+        """Whether an output is there, but was made by other settings or code.
+
+        Args:
+            path: a store's folder, or a record.
+            made_by: what it should carry.
+        """
+        return Path(path).exists() and records.made_by(path) != made_by
+
+    def _is_made_by(self, path: Path, made_by: str) -> bool:
+        return records.made_by(path) == made_by
