@@ -13,7 +13,8 @@ import hashlib
 from pathlib import Path
 
 #: modules that decide no number: who a network is (which shows in its id), how stores are described
-#: and files kept, how far a job is. Their imports count all the same.
+#: and files kept, how far a job is, how it ends
+#: early. Their imports count all the same.
 NO_RESULTS = (
     "sensigap/spec.py",
     "sensigap/schema.py",
@@ -21,6 +22,7 @@ NO_RESULTS = (
     "sensigap/integrity.py",
     "sensigap/files.py",
     "sensigap/progress.py",
+    "sensigap/interrupt.py",
     "sensigap/training/checkpoints.py",
     "sensigap/training/devices.py",
     "support/job.py",
