@@ -49,15 +49,3 @@ rule all:
 
 onstart:
     cohorts.write_plan(PLAN, PLAN_FILE)
-
-
-onsuccess:
-    say_report(REPORT)
-
-
-onerror:
-    print(
-        f"The run stopped; what is finished is kept, and the same command goes on from here. "
-        f"Logs of the jobs: results/{STUDY.study}/logs/",
-        file=sys.stderr,
-    )

@@ -1,53 +1,287 @@
 """Runs Snakemake so that nobody has to babysit it: `make run` and `make run ARGS="-n"`.
 
 Snakemake's own lock outlives a killed run and names no process. This command holds an operating
-system's lock for as long as the run lives; when it is free, a lock that Snakemake
-finds is stale and is removed.
+system's lock for as long as the run lives; when it is free, a lock that Snakemake finds is stale
+and is removed. It stays Snakemake's parent: when it is asked to end, it has the jobs end, which
+keep what they have, and says one line.
 """
 
-import fcntl
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil  # it comes with Snakemake; imported when it is needed: the signals come first
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+FOLDER = Path(".snakemake")
+#: the logger plugin looks here whether this Snakemake is being stopped
+STOPPING = FOLDER / "sensigap" / "stopping"
+STOPPED = 130
+SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+POLL_S = 0.1
+#: seconds that Snakemake may take once no job is left, before it is told more firmly, and killed
+PATIENCE_S = (10.0, 60.0)
+
+
+class Signals:
+    """Whether this process has been asked to end; more than the first time changes nothing."""
+
+    def __init__(self) -> None:
+        self.came = False
+        for number in SIGNALS:
+            # `nohup` has SIGHUP ignored
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        self.came = True
 
 
 def main(arguments: list[str]) -> int:
-    """Takes the lock, removes a stale one of Snakemake's, and becomes Snakemake.
+    """Takes the lock, removes a stale one of Snakemake's, runs Snakemake and stops it if asked to.
 
     Args:
         arguments: passed on to Snakemake.
 
     Returns:
-        An exit code, if Snakemake could not be started.
+        Snakemake's exit code; 130 when the run was stopped, 1 when another one is going on.
     """
-    folder = Path(".snakemake")
-    folder.mkdir(exist_ok=True)
-    lock = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    signals = Signals()
+    STOPPING.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(FOLDER / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    cut_short = False
+    if not take(lock):
+        command, snakemake = holders(lock)
+        if command is None or snakemake is None or alive(command):
+            print(
+                f"Another run (process {command or 'unknown'}) is going on in {Path.cwd()}: "
+                "expected none. Wait for it, or stop it, then start again; what is finished is "
+                "kept.",
+                file=sys.stderr,
+            )
+            return 1
+        # the command was killed and nobody follows the run any more: its Snakemake ends here
+        cut_short = True
+        stop(snakemake)
+        while not take(lock):
+            time.sleep(POLL_S)
+    write(lock, str(os.getpid()))
+    if not signals.came and (cut_short or any((FOLDER / "locks").glob("*"))):
+        print("The last run was cut short; going on from where it was.", file=sys.stderr)
+        unlocked = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--unlock", *arguments],
+            check=False,
+            capture_output=True,
+            start_new_session=True,
+        )
+        if unlocked.returncode and not signals.came:
+            sys.stderr.write(unlocked.stderr.decode())
+            return unlocked.returncode
+    if signals.came:
+        say_stopped()
+        return STOPPED
+    return run(arguments, lock, signals)
+
+
+def run(arguments: list[str], lock: int, signals: Signals) -> int:
+    """Runs Snakemake.
+
+    Args:
+        arguments: passed on to Snakemake.
+        lock: the lock's file; Snakemake holds it too, its jobs do not.
+        signals: what this process was asked.
+
+    Returns:
+        Snakemake's exit code, or 130 when the run was stopped.
+    """
+    STOPPING.unlink(missing_ok=True)
+    logger = logger_arguments(arguments)
+    inherited = {} if os.name == "nt" else {"pass_fds": (lock,)}
+    # in a session of its own a terminal's Ctrl-C reaches this process alone
+    snakemake = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *logger, *arguments],
+        start_new_session=True,
+        **inherited,
+    )
+    write(lock, f"{os.getpid()} {snakemake.pid}")
+    if hasattr(signal, "SIGTSTP"):
+        signal.signal(signal.SIGTSTP, lambda *_: pause(snakemake.pid))
+    while snakemake.poll() is None:
+        if signals.came:
+            stop(snakemake.pid, snakemake)
+            STOPPING.unlink(missing_ok=True)
+            say_stopped()
+            return STOPPED
+        time.sleep(POLL_S)
+    code = snakemake.returncode
+    return code if code >= 0 else 128 - code
+
+
+def pause(group: int) -> None:
+    """Halts Snakemake and its jobs with this process, as Ctrl-Z asks, until it goes on.
+
+    Args:
+        group: the process group of Snakemake.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.killpg(group, signal.SIGCONT)
+
+
+def logger_arguments(arguments: list[str]) -> list[str]:
+    """The choice of this project's logger, unless another is chosen or it cannot be used."""
+    if any(argument.partition("=")[0] == "--logger" for argument in arguments):
+        return []
+    # for Snakemake, which finds plugins on the path
+    sys.path.insert(0, str(SOURCE))
+    present = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *([present] if present else [])])
+    try:
+        import snakemake_logger_plugin_sensigap  # noqa: F401
+    except ImportError:
+        return []
+    return ["--logger=sensigap"]
+
+
+def take(lock: int) -> bool:
+    """Takes the lock.
+
+    Args:
+        lock: its file.
+
+    Returns:
+        Whether it was free. Where there are no such locks nobody holds one.
+    """
+    if fcntl is None:
+        print("No lock against a second run can be held on this system.", file=sys.stderr)
+        return True
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.read(lock, 32).decode() or "unknown"
-        print(
-            f"Another run (process {holder}) is going on in {Path.cwd()}: expected none. "
-            "Wait for it, or stop it, then start again; what is finished is kept.",
-            file=sys.stderr,
-        )
-        return 1
+        return False
+    except OSError as error:
+        print(f"No lock against a second run can be held here ({error}).", file=sys.stderr)
+    return True
+
+
+def write(lock: int, text: str) -> None:
+    """Says in the lock's file who holds it."""
     os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
-    snakemake = [sys.executable, "-m", "snakemake"]
-    if any((folder / "locks").glob("*")):
-        print("The last run was cut short; going on from where it was.", file=sys.stderr)
-        unlocked = subprocess.run(
-            [*snakemake, "--unlock", *arguments], check=False, capture_output=True
+    os.pwrite(lock, text.encode(), 0) if hasattr(os, "pwrite") else os.write(lock, text.encode())
+
+
+def holders(lock: int) -> tuple[int | None, int | None]:
+    """The processes that hold the lock: this command of the other run, and its Snakemake."""
+    numbers = [int(number) for number in os.read(lock, 64).decode().split()]
+    return (*numbers, None, None)[:2]
+
+
+def alive(process: int) -> bool:
+    """Whether there is a process of that number."""
+    import psutil
+
+    return psutil.pid_exists(process)
+
+
+def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
+    """Stops a Snakemake and its jobs, and waits for them, however long they write what they have.
+
+    Snakemake starts no more jobs after SIGTERM, and tells its jobs nothing; they get one SIGTERM
+    each from here. SIGINT would have it print exceptions.
+
+    Args:
+        pid: Snakemake's process.
+        child: the same, if it is this process's child.
+    """
+    import psutil
+
+    STOPPING.write_text(str(pid))
+    told: dict[int, psutil.Process] = {}
+    try:
+        snakemake = psutil.Process(pid)
+        snakemake.terminate()
+    except psutil.NoSuchProcess:
+        return
+    idle_since = time.monotonic()
+    firmly = False
+    while True:
+        # a job may have been on its way when Snakemake was told
+        for process in jobs(snakemake):
+            if process.pid not in told:
+                told[process.pid] = process
+                terminate(process)
+        ended = child.poll() is not None if child else not is_running(snakemake)
+        if any(map(is_running, told.values())):
+            idle_since = time.monotonic()
+        elif ended:
+            return
+        idle = time.monotonic() - idle_since
+        if not ended and idle > PATIENCE_S[1]:
+            snakemake.kill()
+        elif not ended and idle > PATIENCE_S[0] and not firmly:
+            # it waits for jobs elsewhere, such as a cluster's, or hangs in its own handler, which
+            # takes a lock that the interrupted code may hold
+            firmly = True
+            snakemake.send_signal(signal.SIGINT)
+        time.sleep(POLL_S)
+
+
+def jobs(snakemake: "psutil.Process") -> "list[psutil.Process]":
+    """The processes that Snakemake has started, without the shells that wait for them."""
+    import psutil
+
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in snakemake.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() not in ("sh", "bash", "dash", "zsh"):
+                    found.append(process)
+    return found
+
+
+def terminate(process: "psutil.Process") -> None:
+    """Sends SIGTERM to a process that may have ended."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+
+
+def is_running(process: "psutil.Process") -> bool:
+    """Whether a process is at work: one that has ended and waits for its parent is not."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def say_stopped() -> None:
+    """Says that the run was stopped: the last line."""
+    clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
+    try:
+        print(
+            f"{clear}The run was stopped; what is finished is kept, and the same command goes on "
+            "from here.",
+            file=sys.stderr,
+            flush=True,
         )
-        if unlocked.returncode:
-            sys.stderr.write(unlocked.stderr.decode())
-            return unlocked.returncode
-    # Snakemake takes this process's place and keeps the lock; its jobs do not inherit it
-    os.set_inheritable(lock, True)
-    return os.execv(sys.executable, [*snakemake, *arguments])
+    except OSError:
+        # the terminal is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 if __name__ == "__main__":

@@ -1,19 +1,68 @@
-"""Says how far a long step is and when it will end, in lines of the job's log."""
+"""Says how far a long step is and when it will end, and what a whole run is expected to take."""
 
+import dataclasses
 import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+
+#: jobs keep how far they are here, in files of their names; relative to the working directory
+PROGRESS_FOLDER = Path(".snakemake") / "sensigap" / "progress"
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What the jobs of a study are expected to take, for the progress line of a run.
+
+    A job's name is its rule and its wildcards' values, joined by '-', see `job_name`.
+    """
+
+    #: the study's name
+    study: str
+    #: the report's path
+    report: str
+    #: seconds of each job by itself
+    seconds: Mapping[str, float]
+    #: networks that each training job trains
+    networks: Mapping[str, int]
+    #: jobs that run side by side: where all take one core, the cores
+    cores: float = 1
+    #: a file or folder that each job makes: from it follows which of a rule's jobs have to run.
+    #: Without it a run that goes on from an earlier one knows that only roughly
+    outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class _Handed:
+    """What was handed over in this process."""
+
+    expected: Expected | None = None
+
+
+def expect(expected: Expected) -> None:
+    """Hands over what the jobs are expected to take, to whoever follows the run."""
+    _Handed.expected = expected
+
+
+def expected() -> Expected | None:
+    """What was handed over last in this process; None: nothing."""
+    return _Handed.expected
+
+
+def job_name(rule: str, wildcards: Mapping[str, object]) -> str:
+    """The name of a job: '<rule>-<wildcard values joined by ->'."""
+    return "-".join([rule, *map(str, wildcards.values())])
 
 
 class Progress:
     """Counts work done and logs a line at most every `interval` seconds.
 
     If the environment variable SENSIGAP_PROGRESS names a file, the share done is also kept
-    there, for the summary line of the whole run.
+    there, for the progress line of the whole run.
 
     Args:
         total: the amount of work, in any unit, above 0.
@@ -26,6 +75,8 @@ class Progress:
         self.what = what
         self.interval = interval
         self.done = 0.0
+        #: things that are finished, such as networks; None: not counted
+        self.units_done: int | None = None
         self.started = time.monotonic()
         self.reported = self.started
         path = os.environ.get("SENSIGAP_PROGRESS")
@@ -46,7 +97,10 @@ class Progress:
         logger.info("%s: %.0f%% after %s, %s", self.what, 100 * fraction, duration(elapsed), rest)
         if self.path:
             temporary = self.path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps({"fraction": fraction, "left_s": left}))
+            told = {"fraction": fraction, "left_s": left}
+            if self.units_done is not None:
+                told["units_done"] = self.units_done
+            temporary.write_text(json.dumps(told))
             temporary.replace(self.path)
 
 

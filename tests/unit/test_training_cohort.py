@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +18,14 @@ import numpy as np
 import pytest
 import torch
 
-from sensigap import datasets, survey, weights
+from sensigap import datasets, interrupt, survey, weights
 from sensigap.datasets.labels import training_labels
 from sensigap.spec import NetworkSpec
 from sensigap.training import Settings, checkpoints, devices, train_cohort
 from sensigap.training import cohort as cohort_module
+from sensigap.training.lbfgs import LBFGSTrainer
 from sensigap.training.schedule import check_steps
+from sensigap.training.trainer import StackTrainer
 from training_helpers import UNIT_NAMES, make_spec
 
 JOB = """
@@ -74,6 +78,7 @@ def trained(store, tmp_path_factory):
     train_cohort(specs, store, folder / "w.safetensors", folder / "curves.zarr")
     assert {path.name for path in folder.iterdir()} <= {
         "w.safetensors",
+        "w.safetensors.checkpoint",
         "curves.zarr",
         ".w.safetensors.lock",
     }
@@ -198,7 +203,8 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(store, tmp_path, c
     train_cohort(specs, store, folder / "w.safetensors", folder / "curves.zarr")
     assert "resuming from" in caplog.text
     assert_same_weights(folder / "w.safetensors", reference / "w.safetensors")
-    assert not checkpoint.exists()
+    header, _ = checkpoints.read(checkpoint)
+    assert (len(header["finished"]), header["running"]) == (len(specs), [])
     a, b = (survey.read(f / "curves.zarr", "training").load() for f in (folder, reference))
     for name in ("status", "steps_done", "fit_step", "curve_loss", "test_accuracy"):
         assert a[name].equals(b[name]), name
@@ -293,3 +299,135 @@ def test_a_checkpoint_of_another_route_is_not_used(interrupted, trained, store, 
     paths = interrupted / "w.safetensors", interrupted / "curves.zarr"
     train_cohort(some_specs(), store, *paths, Settings(backend="torch"))
     assert "was written on cpu, products by default" in caplog.text
+
+
+def test_lost_files_are_written_again_without_training(store, tmp_path, monkeypatch):
+    paths = tmp_path / "w.safetensors", tmp_path / "curves.zarr"
+    specs = some_specs()
+    train_cohort(specs, store, *paths)
+    content = paths[0].read_bytes()
+    before = survey.read(paths[1], "training").load()
+    paths[0].unlink()
+    shutil.rmtree(paths[1])
+
+    def no_step(*_, **__):
+        raise AssertionError("a network was trained")
+
+    monkeypatch.setattr(cohort_module, "training_data", no_step)
+    for trainer in (StackTrainer, LBFGSTrainer):
+        monkeypatch.setattr(trainer, "__init__", no_step)
+        monkeypatch.setattr(trainer, "advance", no_step)
+    checkpoint = checkpoints.beside(paths[0])
+    written = checkpoint.stat().st_mtime_ns
+    train_cohort(specs, store, *paths)
+    assert paths[0].read_bytes() == content
+    assert survey.read(paths[1], "training").load().equals(before)
+    assert checkpoint.stat().st_mtime_ns == written
+    checkpoints.discard(paths[0])
+    checkpoints.discard(paths[0])
+    assert not checkpoint.exists()
+    assert paths[0].read_bytes() == content
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """Has the process be asked to end, as by a signal within `deferred`; again to take it back."""
+
+    def ask(made=True):
+        monkeypatch.setattr(interrupt._requests, "made", made)
+
+    yield ask
+    ask(False)
+
+
+def stop_at(monkeypatch, ask, advances):
+    """Asks to end within the advance of that number, counted over all groups."""
+    count = itertools.count(1)
+    for trainer in (StackTrainer, LBFGSTrainer):
+
+        def advance(self, seconds, original=trainer.advance):
+            assert seconds <= 1.0
+            if next(count) == advances:
+                ask()
+            return original(self, seconds)
+
+        monkeypatch.setattr(trainer, "advance", advance)
+    return count
+
+
+def steps_in(checkpoint):
+    header, _ = checkpoints.read(checkpoint)
+    made = sum(entry["record"]["steps"][-1] for entry in header["finished"])
+    return made + sum(entry["step"] for entry in header["running"])
+
+
+def test_asked_to_end_it_keeps_every_step_that_was_made(trained, store, tmp_path, monkeypatch, ask):
+    paths = tmp_path / "w.safetensors", tmp_path / "curves.zarr"
+    checkpoint = checkpoints.beside(paths[0])
+    told, seen = [], [-1]
+    while not paths[0].exists():
+        ask(False)
+        # within a group, at its end and at the beginning of the next: every ninth call
+        with monkeypatch.context() as patch:
+            stop_at(patch, ask, 9)
+            try:
+                train_cohort(some_specs(), store, *paths, Settings(stack_size=3))
+            except interrupt.Interrupted as request:
+                told.append(str(request))
+        seen.append(steps_in(checkpoint))
+        assert seen[-1] >= seen[-2]
+    assert len(told) > 3
+    assert all(f"kept in {checkpoint}" in text for text in told)
+    assert sorted(set(seen[:-1])) == seen[:-1]  # each went on where the last had ended
+    assert paths[0].read_bytes() == trained[1].read_bytes()
+
+
+def test_asked_to_end_between_groups_it_keeps_what_is_done(
+    trained, store, tmp_path, monkeypatch, ask
+):
+    paths = tmp_path / "w.safetensors", tmp_path / "curves.zarr"
+    train_subset, boundaries = cohort_module._Cohort._train_subset, itertools.count()
+
+    def at_boundary(self, specs):
+        if next(boundaries) == 1:
+            ask()
+        train_subset(self, specs)
+
+    specs = [*some_specs(), spec_of(train_size=100)]  # a second subset
+    with monkeypatch.context() as patch:
+        patch.setattr(cohort_module._Cohort, "_train_subset", at_boundary)
+        with pytest.raises(interrupt.Interrupted):
+            train_cohort(specs, store, *paths)
+    header, _ = checkpoints.read(checkpoints.beside(paths[0]))
+    assert 0 < len(header["finished"]) < len(specs)
+    assert not paths[0].exists()
+    # asked again before anything was done: nothing that was kept is lost
+    with pytest.raises(interrupt.Interrupted):
+        train_cohort(specs, store, *paths)
+    assert checkpoints.read(checkpoints.beside(paths[0]))[0] == header
+
+
+def test_asked_to_end_at_once_it_keeps_networks_in_training(interrupted, trained, store, ask):
+    paths = interrupted / "w.safetensors", interrupted / "curves.zarr"
+    before = steps_in(checkpoints.beside(paths[0]))
+    ask()
+    with pytest.raises(interrupt.Interrupted):
+        train_cohort(some_specs(), store, *paths)
+    assert steps_in(checkpoints.beside(paths[0])) == before
+    ask(False)
+    train_cohort(some_specs(), store, *paths)
+    assert paths[0].read_bytes() == trained[1].read_bytes()
+
+
+def test_asked_to_end_while_it_writes_it_finishes(trained, store, tmp_path, monkeypatch, ask):
+    save = weights.save
+
+    def asked(*arguments):
+        ask()
+        save(*arguments)
+
+    paths = tmp_path / "w.safetensors", tmp_path / "curves.zarr"
+    monkeypatch.setattr(weights, "save", asked)
+    train_cohort(some_specs(), store, *paths)
+    assert paths[0].read_bytes() == trained[1].read_bytes()
+    survey.read(paths[1], "training")

@@ -12,9 +12,8 @@ for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
 import yaml
 from code_digest import code_digest
 from environment import add_to_python_path
-from run_summary import say_report, show_summary
 
-from sensigap import cohorts
+from sensigap import cohorts, progress
 from sensigap.config import ConfigError, load
 from sensigap.design import design, in_ellipses, table
 from sensigap.training.devices import has_gpu
@@ -114,9 +113,31 @@ def configuration_text():
     return yaml.safe_dump(STUDY.model_dump(mode="json"), sort_keys=False)
 
 
-show_summary(
-    main=workflow.is_main_process,
-    study=STUDY.study,
-    report_path=REPORT,
-    costs={cohort: sum(map(cohorts.flops, COHORT_SPECS[cohort])) for cohort in COHORTS},
+# rough, for the progress line: operations a second of one core, and the share of a cohort's cost that
+# each of its jobs takes
+SHARES = {
+    "train": 0.68,
+    "transitions": 0.2,
+    "jacobian": 0.07,
+    "complexity": 0.02,
+    "ellipses": 0.02,
+    "slices": 0.01,
+}
+progress.expect(
+    progress.Expected(
+        STUDY.study,
+        REPORT,
+        seconds={
+            f"{rule}-{STUDY.study}-{cohort}": 3
+            + share * sum(map(cohorts.flops, COHORT_SPECS[cohort])) / 3e10
+            for rule, share in SHARES.items()
+            for cohort in COHORTS
+        },
+        networks={f"train-{STUDY.study}-{c}": len(COHORT_SPECS[c]) for c in COHORTS},
+        cores=workflow.cores or 1,
+        outputs={
+            f"train-{STUDY.study}-{c}": f"results/{STUDY.study}/cohorts/{c}/weights.safetensors"
+            for c in COHORTS
+        },
+    )
 )

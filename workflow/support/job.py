@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sensigap import interrupt
+from sensigap.progress import PROGRESS_FOLDER, job_name
+
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
     """Logs to the rule's log file and says what went wrong there; a failure ends the process.
 
     Errors that the library raises on purpose are one message; any other comes with its traceback.
+    So does SIGINT or SIGTERM end the process, with one message and nothing on the terminal.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -22,16 +26,23 @@ def job(snakemake: Any) -> Iterator[None]:
         filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s", force=True
     )
     logging.captureWarnings(True)
-    name = "-".join([snakemake.rule, *map(str, snakemake.wildcards)])
-    progress = log.parents[len(log.parts) - 3] / "progress" / f"{name}.json"
+    name = job_name(snakemake.rule, dict(snakemake.wildcards.items()))
+    progress = PROGRESS_FOLDER / f"{name}.json"
     progress.parent.mkdir(parents=True, exist_ok=True)
     os.environ["SENSIGAP_PROGRESS"] = str(progress)
     try:
-        yield
-    except Exception as error:
-        told = type(error).__module__.startswith("sensigap.")
-        logging.error("%s", error if told else traceback.format_exc())
-        sys.exit(1)
+        interrupt.install()
+        try:
+            yield
+        except Exception as error:
+            told = type(error).__module__.startswith("sensigap.")
+            logging.error("%s", error if told else traceback.format_exc())
+            sys.exit(1)
+        finally:
+            interrupt.ignore()
+    except interrupt.Interrupted as request:
+        logging.info("%s", request)
+        sys.exit(interrupt.STATUS)
     finally:
         progress.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""A file from which a killed training job goes on: written whole or not at all, with a checksum."""
+"""A file from which a training job goes on: written whole or not at all, with a checksum."""
 
 import hashlib
 import json
@@ -14,6 +14,21 @@ from sensigap import integrity
 from sensigap.files import written_whole
 
 logger = logging.getLogger(__name__)
+
+
+def beside(weights: str | Path) -> Path:
+    """The checkpoint of the training that writes `weights`."""
+    weights = Path(weights)
+    return weights.with_name(weights.name + ".checkpoint")
+
+
+def discard(weights: str | Path) -> None:
+    """Deletes the checkpoint of the training that wrote `weights`, if there is one.
+
+    A stage that has read the weights and succeeded calls this; until then the checkpoint stays, so
+    that lost or damaged weights are written again without training.
+    """
+    beside(weights).unlink(missing_ok=True)
 
 
 def write(path: str | Path, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import datasets, survey
+from sensigap import datasets, interrupt, survey
 from sensigap import weights as weights_file
 from sensigap.integrity import DamagedFileError
 from sensigap.networks import Stack, weights_dtype
@@ -57,8 +57,10 @@ def train_cohort(
 ) -> None:
     """Trains networks and writes their weights and training store; resumes after a kill.
 
-    Every `settings.checkpoint_seconds` the state is written to `<weights>.checkpoint`; a job that
-    was killed goes on from there, with the same weights to the bit on the same CPU. A lock beside
+    Every `settings.checkpoint_seconds`, when the process is asked to end (see `interrupt`) and when
+    all networks are trained, the state is written to `<weights>.checkpoint`; a job goes on from
+    there, with the same weights to the bit on the same CPU. The last checkpoint is left for
+    `checkpoints.discard`: a job that finds it writes its files without training. A lock beside
     `weights` keeps a job that outlived its run and its successor from writing together.
 
     Args:
@@ -71,6 +73,7 @@ def train_cohort(
 
     Raises:
         ValueError: the specs are of several data sets, or not of the store's.
+        interrupt.Interrupted: the process was asked to end; the checkpoint has been written.
     """
     settings = settings or Settings()
     weights, curves = Path(weights), Path(curves)
@@ -83,18 +86,21 @@ def train_cohort(
             return
         images = datasets.load(store)
         _check_dataset(specs, images)
-        with devices.lease(settings.device, jobs_per_gpu=settings.jobs_per_gpu) as device:
-            checkpoint = weights.with_name(weights.name + ".checkpoint")
-            cohort = _Cohort(specs, images, device.torch, settings, checkpoint)
+        with (
+            devices.lease(settings.device, jobs_per_gpu=settings.jobs_per_gpu) as device,
+            interrupt.deferred(),
+        ):
+            cohort = _Cohort(specs, images, device.torch, settings, checkpoints.beside(weights))
             cohort.train()
-        weights_file.save(weights, cohort.stacks())
-        survey.write(
-            cohort.dataset(),
-            curves,
-            "training",
-            attributes=survey.provenance(device=device.name, training_code=cohort.code),
-        )
-        checkpoint.unlink(missing_ok=True)
+        # what is left takes no longer than a checkpoint: it is not worth ending before it
+        with interrupt.deferred():
+            weights_file.save(weights, cohort.stacks())
+            survey.write(
+                cohort.dataset(),
+                curves,
+                "training",
+                attributes=survey.provenance(device=device.name, training_code=cohort.code),
+            )
         for left in [
             *weights.parent.glob(f".{weights.name}*.tmp"),
             *curves.parent.glob(f".{curves.name}*.tmp"),
@@ -157,15 +163,25 @@ class _Cohort:
         self._saved = time.monotonic()
 
     def train(self) -> None:
-        """Trains what is left, group by group."""
+        """Trains what is left, group by group; at the end a checkpoint holds every network.
+
+        Raises:
+            interrupt.Interrupted: the process was asked to end; the checkpoint has been written.
+        """
         self._resume()
+        found = len(self.finished)
         self._progress = Progress(
             max(sum(self._flops(spec) for spec in self.specs), 1.0),
             f"training {len(self.specs)} networks",
         )
+        self._progress.units_done = found
         self._progress.advance(sum(self._flops(f.spec) for f in self.finished.values()))
         for _, members in groupby(sorted(self.specs, key=_order), key=_subset):
             self._train_subset([spec for spec in members if spec.id not in self.finished])
+        if len(self.finished) > found:
+            self._save([])
+        if interrupt.requested():
+            raise self._interrupted()
         counts = [finished.record.status for finished in self.finished.values()]
         logger.info(
             "trained %d networks in %s: %s",
@@ -180,12 +196,15 @@ class _Cohort:
         """Trains the networks of one training subset and precision."""
         if not specs:
             return
+        # making the images ready may take long
+        self._save_if_asked_to_end()
         data = training_data(self.images, specs, self.device, self.settings.table_bytes)
         for _, members in groupby(specs, key=_shape):
             self._train_group(list(members), data)
 
     def _train_group(self, specs: Sequence[NetworkSpec], data: Data) -> None:
         """Trains the networks of one shape."""
+        self._save_if_asked_to_end()
         backend = self.settings.backend
         saved = [self._begun[spec.id] for spec in specs if spec.id in self._begun]
         trainer: StackTrainer | LBFGSTrainer
@@ -200,8 +219,10 @@ class _Cohort:
             for finished in trainer.advance(min(1.0, self.settings.checkpoint_seconds / 2)):
                 self.finished[finished.spec.id] = finished
                 done += self._flops(finished.spec)
+            self._progress.units_done = len(self.finished)
             self._progress.advance(-self._counted + done + trainer.steps * step_flops)
             self._counted = done + trainer.steps * step_flops
+            self._save_if_asked_to_end(trainer)
             if time.monotonic() - self._saved >= self.settings.checkpoint_seconds:
                 self._save(trainer.save())
         self._counted = 0.0
@@ -220,8 +241,25 @@ class _Cohort:
         """What changes weights by rounding: the kind of device and the backend of products."""
         return f"{self.device.partition(':')[0]}, products by {self.settings.backend or 'default'}"
 
+    def _save_if_asked_to_end(self, trainer: StackTrainer | LBFGSTrainer | None = None) -> None:
+        """Writes a checkpoint and ends the training, if the process has been asked to end."""
+        if interrupt.requested():
+            self._save(trainer.save() if trainer else [])
+            raise self._interrupted()
+
+    def _interrupted(self) -> interrupt.Interrupted:
+        return interrupt.Interrupted(
+            f"asked to end: {len(self.finished)} of {len(self.specs)} networks are done, "
+            f"the state is kept in {self.checkpoint}"
+        )
+
     def _save(self, running: Sequence[Saved]) -> None:
-        """Writes a checkpoint: the networks that are done, and those in training."""
+        """Writes a checkpoint: the networks that are done, and those in training.
+
+        Networks in training that an earlier checkpoint held and no trainer has yet are kept too.
+        """
+        known = {network.spec.id for network in running} | set(self.finished)
+        running = [*running, *(n for key, n in self._begun.items() if key not in known)]
         done = [Saved(f.spec, 0, f.record, {"": f.parameters}) for f in self.finished.values()]
         header: dict[str, Any] = {"code": self.code, "execution": self._execution()}
         tensors = {}
