@@ -15,6 +15,7 @@ from sensigap.code_digest import code_digest
 from sensigap.config import load
 from sensigap.datasets.known import store_name
 from sensigap.declarations import MEASURES
+from sensigap.declarations.training import TRAINING_CODE
 from sensigap.design import design, measure_settings, table
 from sensigap.spec import NetworkSpec
 
@@ -22,7 +23,7 @@ from sensigap.spec import NetworkSpec
 #: its pure functions; a cheap one the module that reads, computes and writes.
 CODE: dict[str, tuple[str, ...]] = {
     "dataset": ("sensigap.datasets.sources",),
-    "train": ("sensigap.training.trainer", "sensigap.training.lbfgs", "sensigap.training.data"),
+    "train": TRAINING_CODE,
     **{
         name: (measure.module, *({measure.chosen.__module__} if measure.chosen else ()))
         for name, measure in MEASURES.items()

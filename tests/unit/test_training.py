@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sensigap import networks
-from sensigap.training import cost
+from sensigap.training import stacking
 from sensigap.training import trainer as trainer_module
 from sensigap.training.batches import batches
 from sensigap.training.lbfgs import LBFGSTrainer
@@ -31,7 +31,7 @@ from sensigap.training.schedule import check_steps
 from sensigap.training.trainer import StackTrainer
 from training_helpers import CLASSES, TRAIN, UNIT_NAMES, make_data, make_spec, run, train
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(cost.__file__).parents[2])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(stacking.__file__).parents[2])}
 PEERS = {
     "sgd": torch.optim.SGD,
     "momentum": functools.partial(torch.optim.SGD, momentum=0.9),
@@ -366,7 +366,8 @@ def test_evaluating_a_few_networks_at_a_time_changes_nothing(monkeypatch):
 def test_small_networks_share_a_stack_and_large_ones_do_not():
     like = torch.empty(0)
     sizes = [
-        cost.stack_size(Layout(784, 3, width, 10), 128, 1, like) for width in (16, 100, 500, 2000)
+        stacking.stack_size(Layout(784, 3, width, 10), 128, 1, like)
+        for width in (16, 100, 500, 2000)
     ]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] >= 8

@@ -262,7 +262,7 @@ def test_only_what_is_left_is_trained_after_an_interruption(interrupted, trained
 
 
 def test_a_checkpoint_of_other_code_is_not_used(interrupted, trained, store, caplog, monkeypatch):
-    monkeypatch.setattr(cohort_module, "_code_digest", lambda: "changed")
+    monkeypatch.setattr(cohort_module, "made_by", lambda: "changed")
     train_cohort(some_specs(), store, interrupted / "w.safetensors", interrupted / "curves.zarr")
     assert "was written by other code" in caplog.text
     assert_same_weights(interrupted / "w.safetensors", trained[1])

@@ -2,6 +2,13 @@
 
 from sensigap.declarations.base import NETWORK, Predictor, Schema, Variable
 
+#: the modules that decide the weights, see `sensigap.code_digest`
+TRAINING_CODE = (
+    "sensigap.training.trainer",
+    "sensigap.training.lbfgs",
+    "sensigap.training.data",
+)
+
 OUTCOMES = {
     "status": Variable(("network",), "str", "fitted, not fitted or diverged"),
     "steps_done": Variable(("network",), "int", "optimizer steps made"),

@@ -1,11 +1,10 @@
 """Trains the networks of one job, and writes their weights and their training store."""
 
 import dataclasses
-import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,18 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import datasets, interrupt, survey
+from sensigap import cost, datasets, interrupt, survey
 from sensigap import weights as weights_file
+from sensigap.code_digest import code_digest
+from sensigap.declarations.training import TRAINING_CODE
 from sensigap.integrity import DamagedFileError
-from sensigap.networks import Stack, weights_dtype
+from sensigap.networks import Stack
 from sensigap.progress import Progress, duration
+from sensigap.records import MADE_BY, digest
 from sensigap.spec import NetworkSpec
-from sensigap.training import checkpoints, cost, devices
-from sensigap.training.augmentation import TABLE_BYTES, ImageTable
+from sensigap.training import checkpoints, devices
+from sensigap.training.augmentation import TABLE_BYTES
+from sensigap.training.data import order, shape, subset, training_data, training_dataset
 from sensigap.training.lbfgs import LBFGSTrainer
 from sensigap.training.passes import Layout
 from sensigap.training.schedule import Record
@@ -40,7 +43,7 @@ class Settings:
     device: str = "auto"
     #: training jobs that may share a GPU
     jobs_per_gpu: int = 1
-    #: networks that step together; None: from the cost model
+    #: networks that step together; None: see `stacking`
     stack_size: int | None = None
     #: matrix products by 'numpy' or 'torch'; None: numpy on a CPU, torch on a GPU
     backend: str | None = None
@@ -99,7 +102,7 @@ def train_cohort(
                 cohort.dataset(),
                 curves,
                 "training",
-                attributes=survey.provenance(device=device.name, training_code=cohort.code),
+                attributes=survey.provenance(device=device.name, made_by=cohort.made_by),
             )
         for left in [
             *weights.parent.glob(f".{weights.name}*.tmp"),
@@ -121,7 +124,7 @@ def _check_dataset(specs: Sequence[NetworkSpec], images: datasets.Images) -> Non
 def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
     """Whether another process has just written exactly these networks with this code."""
     try:
-        if survey.read(curves, "training").attrs["training_code"] != _code_digest():
+        if survey.read(curves, "training").attrs[MADE_BY] != made_by():
             return False
         found = {spec.id for members, _ in weights_file.load(weights) for spec in members}
     except (FileNotFoundError, survey.SchemaError, DamagedFileError):
@@ -129,15 +132,14 @@ def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
     return found == {spec.id for spec in specs}
 
 
-def _code_digest() -> str:
-    """SHA-256 of the modules that decide the weights: checkpoints of other code are no use."""
-    folder = Path(__file__).parent
-    others = ("networks.py", "seeds.py", "units.py", "datasets/images.py", "datasets/labels.py")
-    files = sorted([*folder.glob("*.py"), *(folder.parent / name for name in others)])
-    digest = hashlib.sha256(torch.__version__.encode())
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+def made_by() -> str:
+    """What the training store carries of the code that made it, see `records.digest`."""
+    return digest(None, code_digest(*TRAINING_CODE))
+
+
+def checkpoint_code(code: str) -> str:
+    """What must be the same for a checkpoint to be of use: the code and what it computes with."""
+    return f"{code}, torch {torch.__version__}, numpy {np.__version__}"
 
 
 class _Cohort:
@@ -156,7 +158,9 @@ class _Cohort:
         self.device = device
         self.settings = settings
         self.checkpoint = checkpoint
-        self.code = _code_digest()  # as the job begins: files may be edited while it runs
+        # as the job begins: files may be edited while it runs
+        self.made_by = made_by()
+        self.code = checkpoint_code(self.made_by)
         self.finished: dict[str, Finished] = {}
         #: networks in training when the checkpoint was written
         self._begun: dict[str, Saved] = {}
@@ -176,7 +180,7 @@ class _Cohort:
         )
         self._progress.units_done = found
         self._progress.advance(sum(self._flops(f.spec) for f in self.finished.values()))
-        for _, members in groupby(sorted(self.specs, key=_order), key=_subset):
+        for _, members in groupby(sorted(self.specs, key=order), key=subset):
             self._train_subset([spec for spec in members if spec.id not in self.finished])
         if len(self.finished) > found:
             self._save([])
@@ -199,7 +203,7 @@ class _Cohort:
         # making the images ready may take long
         self._save_if_asked_to_end()
         data = training_data(self.images, specs, self.device, self.settings.table_bytes)
-        for _, members in groupby(specs, key=_shape):
+        for _, members in groupby(specs, key=shape):
             self._train_group(list(members), data)
 
     def _train_group(self, specs: Sequence[NetworkSpec], data: Data) -> None:
@@ -231,8 +235,7 @@ class _Cohort:
     _counted = 0.0
 
     def _flops(self, spec: NetworkSpec) -> float:
-        calls = 1 if spec.optimizer != "lbfgs" else 25  # evaluations a step at most
-        return cost.step_flops(self._layout(spec), spec.batch_size) * spec.steps * calls
+        return cost.training_flops(spec)
 
     def _layout(self, spec: NetworkSpec) -> Layout:
         return Layout(self.images.inputs, spec.depth, spec.width, self.images.classes)
@@ -334,77 +337,3 @@ class _Cohort:
             [self.finished[spec.id].record for spec in self.specs],
             [self._layout(spec).parameters for spec in self.specs],
         )
-
-
-def _subset(spec: NetworkSpec) -> tuple[Any, ...]:
-    return spec.train_size, spec.subset_seed, spec.precision
-
-
-def _shape(spec: NetworkSpec) -> tuple[Any, ...]:
-    return spec.depth, spec.width, spec.batch_size, spec.optimizer
-
-
-def _order(spec: NetworkSpec) -> tuple[Any, ...]:
-    # within a stack: networks of one schedule are checked together, equal units run together
-    return *_subset(spec), *_shape(spec), spec.steps, spec.unit, spec.seed, spec.id
-
-
-def training_data(
-    images: datasets.Images, specs: Sequence[NetworkSpec], device: str, table_bytes: int
-) -> Data:
-    """What networks of one training subset and precision train on and are tested on."""
-    spec = specs[0]
-    dtype = weights_dtype(spec.precision)
-    subset = datasets.training_subset(images, spec.train_size, spec.subset_seed)
-    table = ImageTable(
-        images.train_images[subset],
-        {(spec.max_shift, spec.flip) for spec in specs if spec.augmented},
-        dtype=dtype,
-        device=device,
-        table_bytes=table_bytes,
-    )
-    return Data(
-        table,
-        images.train_labels[subset],
-        torch.from_numpy(datasets.standardise(images.test_images)).to(device, dtype),
-        images.test_labels,
-        images.classes,
-    )
-
-
-_CURVES: dict[str, Callable[[Record], list[float]]] = {
-    "loss": lambda record: record.loss,
-    "accuracy": lambda record: record.accuracy,
-    "gradient_norm": lambda record: record.gradient_norm,
-    "seconds": lambda record: record.seconds,
-}
-
-
-def training_dataset(
-    specs: Sequence[NetworkSpec], records: Sequence[Record], parameters: Sequence[int]
-) -> xr.Dataset:
-    """The training store of networks: schema 'training'.
-
-    Learning curves lie on the union of the networks' checks, NaN where a network had none.
-
-    Args:
-        specs: the networks.
-        records: of their training.
-        parameters: how many weights and biases each has.
-    """
-    steps = np.array(sorted({step for record in records for step in record.steps}), np.int64)
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    for name in ("status", "steps_done", "fit_step"):
-        variables[name] = (("network",), np.array([getattr(record, name) for record in records]))
-    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "train_seconds"):
-        variables[name] = (("network",), np.array([getattr(r, name) for r in records], np.float64))
-    variables["parameters"] = (("network",), np.array(parameters, np.int64))
-    for name, curve in _CURVES.items():
-        values = np.full((len(specs), len(steps)), np.nan)
-        for k, record in enumerate(records):
-            values[k, np.searchsorted(steps, record.steps)] = curve(record)
-        variables[f"curve_{name}"] = (("network", "check"), values)
-    return xr.Dataset(
-        variables,
-        {"network": [spec.id for spec in specs], "step": ("check", steps)},
-    )

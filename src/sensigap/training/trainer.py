@@ -18,7 +18,7 @@ import torch
 from sensigap import networks
 from sensigap.datasets.labels import training_labels
 from sensigap.spec import NetworkSpec
-from sensigap.training import cost
+from sensigap.training import stacking
 from sensigap.training.augmentation import ImageTable
 from sensigap.training.batches import batches
 from sensigap.training.optimizers import OPTIMIZER_CLASSES
@@ -98,7 +98,7 @@ class StackTrainer:
     Args:
         specs: the networks, of one shape; those that find no place in the stack wait.
         data: images and labels.
-        size: networks that step together; None: see `cost`.
+        size: networks that step together; None: see `stacking`.
         backend: how matrix products are made, see `passes.product`; None: 'numpy' on a CPU.
         saved: networks among `specs` that an earlier trainer had begun with.
     """
@@ -126,7 +126,7 @@ class StackTrainer:
         self.members: list[Member] = []
         self._step_seconds = math.inf
         if size is None:
-            size = cost.stack_size(
+            size = stacking.stack_size(
                 self.layout, self.batch_size, self._optimizer_class.moments, plain
             )
         self._allocate(min(size, len(specs)))

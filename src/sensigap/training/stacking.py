@@ -1,4 +1,4 @@
-"""What a step costs, and how many networks should step together."""
+"""How many networks should step together."""
 
 import torch
 
@@ -10,13 +10,6 @@ _LARGEST_STACK = 64
 #: share of a GPU's free memory for one stack; evaluations and temporary tensors need some too
 _DEVICE_SHARE = 0.5
 _LARGEST_DEVICE_STACK = 1024
-
-
-def step_flops(layout: Layout, batch_size: int) -> float:
-    """Floating-point operations of the matrix products of one network's step."""
-    products = sum(a * b for a, b in zip(layout.sizes, layout.sizes[1:], strict=False))
-    # forward, gradient of the weights, gradient of the inputs (not of the first layer's)
-    return 2.0 * batch_size * (3 * products - layout.sizes[0] * layout.sizes[1])
 
 
 def network_bytes(layout: Layout, batch_size: int, moments: int, itemsize: int) -> int:
