@@ -6,6 +6,7 @@ nothing: `python -B check_environment.py study`.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import sys
@@ -35,23 +36,27 @@ def requirements(project: dict, extra: str) -> list[str]:
 
 def lacking(required: list[str]) -> list[str]:
     """What is wrong, a line for each of `required` that is not installed or of another version."""
-    try:
-        from packaging.specifiers import SpecifierSet
-    except ModuleNotFoundError:
-        # Snakemake brings it, so this environment is not whole: the names are enough to say so
-        SpecifierSet = None
+    # Snakemake brings it; an environment without it is not whole, which the names are enough to say
+    versions_too = importlib.util.find_spec("packaging") is not None
+    if not versions_too:
         required = [*required, "packaging"]
     problems = []
     for requirement in required:
-        name, asked = re.fullmatch(r"([\w-]+)(.*)", requirement).groups()
+        name = re.split(r"[^\w-]", requirement, maxsplit=1)[0]
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             problems.append(f"{requirement}: not found")
         else:
-            if SpecifierSet and not SpecifierSet(asked).contains(version, prereleases=True):
+            if versions_too and not _meets(version, requirement.removeprefix(name)):
                 problems.append(f"{requirement}: found {version}")
     return problems
+
+
+def _meets(version: str, asked: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(asked).contains(version, prereleases=True)
 
 
 def main(extra: str) -> int:
