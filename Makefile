@@ -1,39 +1,60 @@
 # make run: the default study to its report. make test: all tests. Both make .venv when it is missing.
 #   make run ARGS="--configfile config/mnist.yaml"    another study
 #   make run ARGS="--resources gpu=4" CORES=16        a machine with four GPUs
-#   make run ARGS=-n                                  what would run
+#   make plan                                         what would run; takes the same ARGS
+#   make run VENV=/path/to/environment                one of your own, conda's too; it is left as it is
 PYTHON ?= python3
-VENV ?= .venv
 CORES ?= all
 ARGS ?=
 
-# a conda or system environment may be used instead: make run VENV=/path/to/environment
-READY := $(VENV)/.sensigap-installed
+# an environment that is named is checked, by $(CHECKED), and never written to
+ifeq ($(strip $(VENV)),)
+override VENV := .venv
+FOR_RUN := .venv/.sensigap-installed
+FOR_TEST := $(FOR_RUN)
+FOR_CHECK := $(FOR_RUN)
+else
+# the quotes below, for names with spaces, keep the shell from reading ~
+override VENV := $(patsubst ~/%,$(HOME)/%,$(VENV))
+FOR_RUN := named-study
+FOR_TEST := named-test
+FOR_CHECK := named-dev
+endif
+CHECKED := named-study named-test named-dev
+BIN := $(VENV)/bin
 
-.PHONY: run test check format
+.PHONY: run plan test check format $(CHECKED)
 
-run: $(READY)
-	@$(VENV)/bin/python workflow/run.py --cores $(CORES) $(ARGS)
+run: $(FOR_RUN)
+	@"$(BIN)/python" workflow/run.py --cores $(CORES) $(ARGS)
 
-test: $(READY)
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+plan: $(FOR_RUN)
+	@"$(BIN)/python" workflow/run.py --cores $(CORES) --dry-run $(ARGS)
 
-check: $(READY)
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/snakefmt --check Snakefile workflow
-	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
-	$(VENV)/bin/snakemake --lint
+test: $(FOR_TEST)
+	"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
-format: $(READY)
-	$(VENV)/bin/ruff check --fix .
-	$(VENV)/bin/ruff format .
-	$(VENV)/bin/snakefmt Snakefile workflow
+check: $(FOR_CHECK)
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/snakefmt" --check Snakefile workflow
+	"$(BIN)/mypy"
+	"$(BIN)/lint-imports"
+	"$(BIN)/snakemake" --lint
 
-$(READY): pyproject.toml constraints.txt
+format: $(FOR_CHECK)
+	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" format .
+	"$(BIN)/snakefmt" Snakefile workflow
+
+$(CHECKED): named-%:
+	@test -x "$(BIN)/python" || \
+		{ echo "$(BIN)/python: expected the Python of an environment, found none. Name another with VENV=..., or leave VENV out: make then makes .venv." >&2; exit 1; }
+	@"$(BIN)/python" -B workflow/support/check_environment.py $*
+
+.venv/.sensigap-installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version.split()[0] + ": name one with make PYTHON=...")'
-	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
 		{ echo "No virtual environment could be made: Debian and Ubuntu need the package python3-venv."; exit 1; }
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

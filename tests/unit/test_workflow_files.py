@@ -61,6 +61,7 @@ def test_the_conda_environment_has_the_same_pins():
     listed = re.findall(r"- ([\w-]+)==(\S+)", (REPOSITORY / "envs/sensigap.yaml").read_text())
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert {name for name, _ in listed} == {
-        re.match(r"[\w-]+", requirement).group() for requirement in project["dependencies"]
+        re.match(r"[\w-]+", requirement).group()
+        for requirement in project["dependencies"] + project["optional-dependencies"]["study"]
     }
     assert {name: pins[name] for name, _ in listed} == dict(listed)
