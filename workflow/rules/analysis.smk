@@ -1,46 +1,104 @@
-# What the surveys say: the tests of the claims C0 to C5, one table, and the leaderboard of measures.
+# What the surveys say: the tests of the claims, the leaderboard of measures, the figures. Each leaves
+# a record beside its files: their checksums, and what they were made from.
 
 
 rule claims:
+    """Tests the claims C0 to C5 on the surveys."""
     input:
-        surveys(),
+        surveys=surveys(),
+        stale=stale_record("claims"),
     output:
-        "results/{study}/claims.csv",
+        table=report(
+            f"{STUDY}/claims.csv",
+            caption="../report/claims.rst",
+            category="Tables",
+            labels={"table": "claims"},
+        ),
+        record=f"{STUDY}/{RECORDS['claims']}",
     log:
-        "results/{study}/logs/claims.log",
+        f"{STUDY}/logs/claims.log",
     benchmark:
-        "results/{study}/timings/claims/all.tsv"
+        f"{STUDY}/timings/claims/all.tsv"
+    message:
+        "Testing the claims"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: attempt * ESTIMATE.memory_mb("claims"),
         runtime=120,
     params:
-        code=code("claims.py"),
-        settings=STUDY.analysis.model_dump(),
+        code=RUN.code("claims"),
+        settings=analysis_settings("claims"),
     script:
         "../scripts/claims.py"
 
 
-# Sensitivity beside the complexity measures of the literature.
 rule leaderboard:
+    """Compares the sensitivity with the complexity measures of the literature."""
     input:
-        surveys(),
+        surveys=surveys(),
+        stale=stale_record("leaderboard"),
     output:
-        "results/{study}/leaderboard.csv",
+        table=report(
+            f"{STUDY}/leaderboard.csv",
+            caption="../report/leaderboard.rst",
+            category="Tables",
+            labels={"table": "leaderboard"},
+        ),
+        record=f"{STUDY}/{RECORDS['leaderboard']}",
     log:
-        "results/{study}/logs/leaderboard.log",
+        f"{STUDY}/logs/leaderboard.log",
     benchmark:
-        "results/{study}/timings/leaderboard/all.tsv"
+        f"{STUDY}/timings/leaderboard/all.tsv"
+    message:
+        "Making the leaderboard of measures"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: attempt * ESTIMATE.memory_mb("leaderboard"),
         runtime=60,
     params:
-        code=code("leaderboard.py"),
-        settings=STUDY.analysis.model_dump(),
+        code=RUN.code("leaderboard"),
+        settings=analysis_settings("leaderboard"),
     script:
         "../scripts/leaderboard.py"
+
+
+rule figures:
+    """Draws all figures: one job, since each would take longer to start than to draw."""
+    input:
+        surveys=surveys(),
+        leaderboard=f"{STUDY}/leaderboard.csv",
+        stale=stale_record("figures"),
+    output:
+        [
+            report(
+                path,
+                caption="../report/figure.rst",
+                category="Figures",
+                labels={"figure": FIGURES[Path(path).stem]},
+            )
+            if path.endswith(".png")
+            else path
+            for path in figure_files()
+        ],
+        record=f"{STUDY}/{RECORDS['figures']}",
+    log:
+        f"{STUDY}/logs/figures.log",
+    benchmark:
+        f"{STUDY}/timings/figures/all.tsv"
+    message:
+        "Drawing the figures"
+    conda:
+        "../../envs/sensigap.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * ESTIMATE.memory_mb("figures"),
+        runtime=120,
+    params:
+        code=RUN.code("figures"),
+        settings=analysis_settings("figures"),
+    script:
+        "../scripts/figures.py"

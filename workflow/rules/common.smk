@@ -1,143 +1,177 @@
-# The validated study, its design, the plan of cohorts and the code's digests, for all stages.
-import hashlib
+# The study's work plan, and what the rules ask of it.
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(workflow.basedir)
+REPOSITORY = Path(workflow.current_basedir).parents[1]
 # for an environment in which the package is not installed, jobs included
 for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
 import yaml
-from code_digest import code_digest
 from environment import add_to_python_path
 
-from sensigap import cohorts, progress
-from sensigap.config import ConfigError, load
-from sensigap.design import design, in_ellipses, table
+from sensigap import estimate, progress
+from sensigap.cohorts import CohortError
+from sensigap.config import ConfigError
+from sensigap.declarations import MEASURES
+from sensigap.figure_names import FIGURES
 from sensigap.training.devices import has_gpu
+from sensigap.workplan import OldResultsError, WorkPlan
 
 add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
 
-try:
-    STUDY = load(config)
-except ConfigError as error:
-    print(error, file=sys.stderr)
-    sys.exit(1)
-
-MEMBERS = design(STUDY)
-PLAN_FILE = f"results/{STUDY.study}/plan.csv"
-try:
-    PLAN = cohorts.extend(
-        cohorts.read_plan(PLAN_FILE),
-        [member.spec for member in MEMBERS.values()],
-        STUDY.execution.cohort_tflop * 1e12,
-    )
-except cohorts.PlanError as error:
-    print(error, file=sys.stderr)
-    sys.exit(1)
-COHORTS = cohorts.members(PLAN, MEMBERS)
-COHORT_SPECS = cohorts.specs_by_cohort(PLAN)
-# whoever is in the plan: a network that leaves the study measures nothing again
-WITH_ELLIPSES = [
-    c for c in COHORTS if any(in_ellipses(STUDY, s.id) for s in COHORT_SPECS[c])
-]
-WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slices])
-# the figures of sensigap.figures, in the order of the report; named here since importing them
-# imports matplotlib
-FIGURES = (
-    "sensitivity",
-    "parameters",
-    "factors",
-    "points",
-    "ellipses",
-    "slices",
-    "leaderboard",
-)
-REPORT = f"results/{STUDY.study}/report.html"
+# the results folder as this workflow writes it, also under the prefix of a module that imports it
+RESULTS = Path(rules.dataset.output[0]).parents[1]
 # what a job takes that can use a device, where this host has any; on a cluster the profile says so
 GPUS = 1 if has_gpu() else 0
 
+try:
+    RUN = WorkPlan(config, RESULTS)
+except (ConfigError, CohortError, OldResultsError) as error:
+    print(error, file=sys.stderr)
+    sys.exit(1)
 
-def code(script):
-    """The digest of a script and the library modules that it imports, to trigger its stage."""
-    return code_digest(REPOSITORY / "workflow" / "scripts" / script, REPOSITORY / "src")
-
-
-def design_digest():
-    """A digest of the design table."""
-    return hashlib.sha256(table(MEMBERS).encode()).hexdigest()[:16]
+STUDY = f"results/{RUN.study.study}"
 
 
-def dataset_of(cohort):
-    """The data set of a cohort, whose name is <dataset>-<digest>."""
-    return cohort.rpartition("-")[0]
-
-
-def dataset_store(wildcards):
+def data_store(cohort):
     """The data set that a cohort learns."""
-    return f"results/datasets/{dataset_of(wildcards.cohort)}.zarr"
+    return f"results/datasets/{RUN.data(cohort)}.zarr"
 
 
-def cohort_stores(name, dataset=None, among=None):
-    """The stores of one name of the cohorts, of one data set or of all."""
-    return [
-        f"results/{STUDY.study}/cohorts/{cohort}/{name}"
-        for cohort in (COHORTS if among is None else among)
-        if dataset in (None, dataset_of(cohort))
-    ]
+def if_needed(path, made):
+    """An input that reruns nothing by its age, nor by being made again.
+
+    `ancient` protects from newer time stamps only: an input that is missing and comes back reruns
+    whoever names it. So those whose own output is there do not name it then.
+    """
+    return ancient(path) if not made or (RESULTS / Path(path).relative_to("results")).exists() else []
 
 
-def cohort_files():
-    """Every file of every cohort."""
-    return [
-        *cohort_stores("weights.safetensors"),
-        *cohort_stores("training.zarr"),
-        *cohort_stores("jacobian.zarr"),
-        *cohort_stores("transitions.zarr"),
-        *cohort_stores("complexity.zarr"),
-        *cohort_stores("ellipses.zarr", among=WITH_ELLIPSES),
-        *cohort_stores("slices.zarr", among=WITH_SLICES),
-    ]
+def cohort_files(name, among=None, dataset=None):
+    """One file or store of several cohorts' networks."""
+    chosen = RUN.cohorts if among is None else among
+    if dataset:
+        chosen = RUN.of_dataset(dataset, chosen)
+    return [f"results/networks/{cohort}/{name}" for cohort in chosen]
+
+
+def measure_stores(measure, dataset=None):
+    """The stores of a measure, of one data set or of all."""
+    among = RUN.measured(measure)
+    if dataset:
+        among = RUN.of_dataset(dataset, among)
+    return [f"{STUDY}/measures/{cohort}/{measure}.zarr" for cohort in among]
 
 
 def surveys():
     """The survey of every data set that has networks."""
-    names = dict.fromkeys(dataset_of(cohort) for cohort in COHORTS)
-    return [f"results/{STUDY.study}/survey/{name}.zarr" for name in names]
+    return [f"{STUDY}/survey/{dataset}.zarr" for dataset in RUN.datasets]
 
 
 def configuration_text():
     """The whole configuration, defaults included, as YAML."""
-    return yaml.safe_dump(STUDY.model_dump(mode="json"), sort_keys=False)
+    return yaml.safe_dump(RUN.study.model_dump(mode="json"), sort_keys=False)
 
 
-# rough, for the progress line: operations a second of one core, and the share of a cohort's cost that
-# each of its jobs takes
-SHARES = {
-    "train": 0.68,
-    "transitions": 0.2,
-    "jacobian": 0.07,
-    "complexity": 0.02,
-    "ellipses": 0.02,
-    "slices": 0.01,
+# --- outputs that settings or code have left behind, where Snakemake's own notes are gone -----------
+
+
+def stale(output, made_by):
+    """A marker to be made first, for an output that carries another digest than it should."""
+    found = RESULTS / Path(output).relative_to("results")
+    return [f"results/stale/{output}"] if RUN.stale(found, made_by) else []
+
+
+def all_stale():
+    """Every marker there is."""
+    return [
+        *(m for c in RUN.cohorts for m in stale_training(c)),
+        *(m for name in MEASURES for c in RUN.measured(name) for m in stale_measure(name, c)),
+        *(m for dataset in RUN.datasets for m in stale_survey(dataset)),
+        *(m for table in ("claims", "leaderboard", "figures", "report") for m in stale_record(table)),
+    ]
+
+
+def stale_training(cohort):
+    """Of a cohort's training."""
+    return stale(f"results/networks/{cohort}/training.zarr", RUN.made_by("train"))
+
+
+def stale_measure(measure, cohort):
+    """Of a measure of a cohort."""
+    made_by = RUN.made_by(measure, RUN.settings(measure, cohort))
+    return stale(f"{STUDY}/measures/{cohort}/{measure}.zarr", made_by)
+
+
+def stale_survey(dataset):
+    """Of a survey."""
+    return stale(f"{STUDY}/survey/{dataset}.zarr", RUN.made_by("survey", survey_settings(dataset)))
+
+
+def stale_record(stage):
+    """Of tables, figures and report."""
+    return stale(f"{STUDY}/{RECORDS[stage]}", RUN.made_by(stage, analysis_settings(stage)))
+
+
+# stage -> the record that lies beside its files
+RECORDS = {
+    "claims": "claims.record.json",
+    "leaderboard": "leaderboard.record.json",
+    "figures": "figures/record.json",
+    "report": "report.record.json",
 }
-progress.expect(
-    progress.Expected(
-        STUDY.study,
-        REPORT,
-        seconds={
-            f"{rule}-{STUDY.study}-{cohort}": 3
-            + share * sum(map(cohorts.flops, COHORT_SPECS[cohort])) / 3e10
-            for rule, share in SHARES.items()
-            for cohort in COHORTS
-        },
-        networks={f"train-{STUDY.study}-{c}": len(COHORT_SPECS[c]) for c in COHORTS},
-        cores=workflow.cores or 1,
-        outputs={
-            f"train-{STUDY.study}-{c}": f"results/{STUDY.study}/cohorts/{c}/weights.safetensors"
-            for c in COHORTS
-        },
-    )
-)
+
+
+def survey_settings(dataset):
+    """What decides a survey beside the stores that it is put together from."""
+    return {"design": RUN.design_digest(dataset), "cohorts": RUN.of_dataset(dataset)}
+
+
+def analysis_settings(stage):
+    """What decides tables, figures and report beside the surveys."""
+    settings = {"analysis": RUN.study.analysis.model_dump(), "datasets": RUN.datasets}
+    return settings | ({"configuration": configuration_text()} if stage == "report" else {})
+
+
+def everything():
+    """What `all` asks for. Cohorts' files too: Snakemake makes no deleted file for its readers."""
+    return [
+        *cohort_files("networks.csv"),
+        *cohort_files("weights.safetensors"),
+        *cohort_files("training.zarr"),
+        *(store for name in MEASURES for store in measure_stores(name)),
+        f"{STUDY}/design.csv",
+        *surveys(),
+        *analysis_files(),
+        *all_stale(),
+    ]
+
+
+def analysis_files():
+    """Tables, figures and report, with their records."""
+    return [
+        f"{STUDY}/claims.csv",
+        f"{STUDY}/leaderboard.csv",
+        *figure_files(),
+        f"{STUDY}/report.html",
+        *(f"{STUDY}/{record}" for record in RECORDS.values()),
+    ]
+
+
+def figure_files():
+    """Every file of every figure."""
+    return [
+        f"{STUDY}/figures/{figure}{suffix}"
+        for figure in FIGURES
+        for suffix in (".pdf", ".png", ".csv", ".txt")
+    ]
+
+
+rule stale:
+    """Marks an output that settings or code have left behind, so that it is made again."""
+    output:
+        temp(touch("results/stale/{output}")),
+    message:
+        "Out of date: {wildcards.output}"

@@ -1,20 +1,21 @@
-# Data sets, once for all studies: as published, in a Zarr store.
+# Data sets, once for all studies: as published, in a Zarr store named for its content.
 
 
 rule dataset:
+    """Reads or downloads a data set and keeps it as published."""
     output:
-        directory("results/datasets/{dataset}.zarr"),
+        directory("results/datasets/{data}.zarr"),
     log:
-        "results/datasets/logs/{dataset}.log",
+        "results/datasets/logs/{data}.log",
     benchmark:
-        "results/datasets/timings/{dataset}/dataset.tsv"
+        "results/datasets/timings/dataset/{data}.tsv"
+    message:
+        "Preparing data set {wildcards.data}"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    params:
-        code=code("dataset.py"),
     script:
         "../scripts/dataset.py"

@@ -2,15 +2,25 @@
 
 
 rule report:
+    """Writes verdicts, figures, costs and provenance on one page."""
     input:
-        claims="results/{study}/claims.csv",
-        leaderboard="results/{study}/leaderboard.csv",
-        figures=expand("results/{{study}}/figures/{figure}.png", figure=FIGURES),
+        claims=f"{STUDY}/claims.csv",
+        leaderboard=f"{STUDY}/leaderboard.csv",
+        figures=[f"{STUDY}/figures/{figure}.png" for figure in FIGURES],
         surveys=surveys(),
+        stale=stale_record("report"),
     output:
-        "results/{study}/report.html",
+        page=report(
+            f"{STUDY}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"page": "the study's report"},
+        ),
+        record=f"{STUDY}/{RECORDS['report']}",
     log:
-        "results/{study}/logs/report.log",
+        f"{STUDY}/logs/report.log",
+    message:
+        "Writing the report"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
@@ -18,7 +28,7 @@ rule report:
         mem_mb=4000,
         runtime=30,
     params:
-        code=code("report.py"),
-        configuration=configuration_text(),
+        code=RUN.code("report"),
+        settings=analysis_settings("report"),
     script:
         "../scripts/report.py"

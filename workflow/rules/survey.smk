@@ -1,34 +1,46 @@
-# The survey of a data set: every network of the design, with all that was measured.
+# The design table, and the survey of a data set: every network of the design with all that was
+# measured.
+
+
+rule design:
+    """Writes down which networks the study asks for and what each is compared with."""
+    output:
+        f"{STUDY}/design.csv",
+    message:
+        "Writing the design"
+    params:
+        # the table itself: it changes with whatever changes a row, and with nothing else
+        digest=RUN.design_digest(),
+    script:
+        "../scripts/design.py"
 
 
 rule survey:
+    """Puts the stores of a data set's cohorts together."""
     input:
-        design="results/{study}/design.csv",
-        training=lambda wildcards: cohort_stores("training.zarr", wildcards.dataset),
-        jacobian=lambda wildcards: cohort_stores("jacobian.zarr", wildcards.dataset),
-        transitions=lambda wildcards: cohort_stores(
-            "transitions.zarr", wildcards.dataset
-        ),
-        complexity=lambda wildcards: cohort_stores("complexity.zarr", wildcards.dataset),
-        ellipses=lambda wildcards: cohort_stores(
-            "ellipses.zarr", wildcards.dataset, WITH_ELLIPSES
-        ),
-        slices=lambda wildcards: cohort_stores(
-            "slices.zarr", wildcards.dataset, WITH_SLICES
-        ),
+        design=f"{STUDY}/design.csv",
+        training=lambda wildcards: cohort_files("training.zarr", dataset=wildcards.dataset),
+        stale=lambda wildcards: stale_survey(wildcards.dataset),
+        **{
+            name: lambda wildcards, name=name: measure_stores(name, wildcards.dataset)
+            for name in MEASURES
+        },
     output:
-        directory("results/{study}/survey/{dataset}.zarr"),
+        directory(f"{STUDY}/survey/{{dataset}}.zarr"),
     log:
-        "results/{study}/logs/survey/{dataset}.log",
+        f"{STUDY}/logs/survey/{{dataset}}.log",
     benchmark:
-        "results/{study}/timings/survey/{dataset}.tsv"
+        f"{STUDY}/timings/survey/{{dataset}}.tsv"
+    message:
+        "Putting together the survey of {wildcards.dataset}"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
+        mem_mb=lambda wildcards, attempt: attempt * ESTIMATE.memory_mb("survey", wildcards.dataset),
         runtime=60,
     params:
-        code=code("survey.py"),
+        code=RUN.code("survey"),
+        settings=lambda wildcards: survey_settings(wildcards.dataset),
     script:
         "../scripts/survey.py"

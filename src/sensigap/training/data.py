@@ -16,14 +16,17 @@ from sensigap.training.trainer import Data
 
 
 def subset(spec: NetworkSpec) -> tuple[Any, ...]:
+    """What networks must share to train on the same images in the same dtype."""
     return spec.train_size, spec.subset_seed, spec.precision
 
 
 def shape(spec: NetworkSpec) -> tuple[Any, ...]:
+    """What networks must share to be stacked."""
     return spec.depth, spec.width, spec.batch_size, spec.optimizer
 
 
 def order(spec: NetworkSpec) -> tuple[Any, ...]:
+    """Sorts the networks of a cohort: by subset, by shape, and within a stack."""
     # within a stack: networks of one schedule are checked together, equal units run together
     return *subset(spec), *shape(spec), spec.steps, spec.unit, spec.seed, spec.id
 
