@@ -10,22 +10,14 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sensigap import seeds
+from sensigap import seeds, selection
 from sensigap.config import Block, Factor, Grid, Random, Study
-from sensigap.spec import FACTOR_SIDES, HYPERPARAMETERS, NetworkSpec
+from sensigap.factors import FACTORS
+from sensigap.spec import HYPERPARAMETERS, NetworkSpec
 
 #: of torch.optim.LBFGS; STUDY: at most 100 calls of `step`
 LBFGS_LEARNING_RATE = 1.0
 LBFGS_STEPS = 100
-
-#: what makes the side of a pair (presumed worse, presumed better), as hyper-parameters
-FACTOR_VALUES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "labels": ({"labels": "random"}, {"labels": "true"}),
-    "augmentation": ({"augmentation": False}, {"augmentation": True}),
-    "unit": ({"unit": "hardsigmoid"}, {"unit": "relu"}),
-    # DEVIATION: optimizer, batch size, learning rate and number of steps change together
-    "batch": ({"optimizer": "lbfgs"}, {"optimizer": "momentum"}),
-}
 
 
 @dataclasses.dataclass
@@ -46,7 +38,7 @@ class Member:
             "in_ellipses": self.in_ellipses,
             "in_slices": self.in_slices,
         }
-        for factor in FACTOR_SIDES:
+        for factor in FACTORS:
             pair, side = self.pairs.get(factor, ("", ""))
             columns[f"pair_{factor}"] = pair
             columns[f"side_{factor}"] = side
@@ -65,24 +57,20 @@ def design(study: Study) -> dict[str, Member]:
             member(spec).in_survey = True
     for identity, entry in members.items():
         entry.in_ellipses = in_ellipses(study, identity)
-    for factor in FACTOR_SIDES:
+    for factor, record in FACTORS.items():
         pairs: Factor | None = getattr(study.factors, factor)
         for worse, better in _pairs(study, factor, pairs) if pairs else ():
-            for spec, side in zip((worse, better), FACTOR_SIDES[factor], strict=True):
-                member(spec).pairs[factor] = (better.id, side)
+            for spec, side in zip((worse, better), record.sides, strict=True):
+                member(spec).pairs[factor] = (better.id, side.name)
     for name, row in itertools.product(study.datasets, study.measures.slices.networks):
         member(network(study, name, row)).in_slices = True
     return members
 
 
 def in_ellipses(study: Study, identity: str) -> bool:
-    """Whether a network is among the share that is measured along ellipses.
-
-    ASSUME: a seeded share rather than a fixed number, so that adding networks to a study changes
-    nothing for those that are there.
-    """
-    chosen = study.measures.ellipses
-    return seeds.share(chosen.seed, "ellipses", identity) < chosen.share
+    """Whether a network is among the share that is measured along ellipses."""
+    asked = study.measures.ellipses
+    return selection.chosen(identity, "ellipses", asked.share, asked.seed)
 
 
 def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpec:
@@ -163,10 +151,13 @@ def _plain(value: Any) -> str:
 
 def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSpec, NetworkSpec]]:
     """Pairs (presumed worse, presumed better) that differ in one factor."""
-    worse, better = FACTOR_VALUES[factor]
+    worse, better = (side.hyperparameters for side in FACTORS[factor].sides)
     for dataset in block.datasets or study.datasets:
         for values in _grid(block.axes):
-            yield network(study, dataset, values | worse), network(study, dataset, values | better)
+            yield (
+                network(study, dataset, {**values, **worse}),
+                network(study, dataset, {**values, **better}),
+            )
 
 
 def table(members: Mapping[str, Member]) -> str:

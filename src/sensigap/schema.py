@@ -6,7 +6,8 @@
 import dataclasses
 from collections.abc import Mapping
 
-from sensigap.spec import FACTOR_SIDES, HYPERPARAMETERS
+from sensigap.factors import FACTORS
+from sensigap.spec import HYPERPARAMETERS
 
 ELLIPSE_KINDS = ("different classes", "one class", "random")
 ELLIPSE_STATES = ("initial", "trained")
@@ -49,7 +50,7 @@ _MEMBERSHIP = {
     "in_slices": Variable(("network",), "bool", "chosen for the slices"),
 } | {
     f"{column}_{factor}": Variable(("network",), "str", f"{text} of factor {factor}, '' for none")
-    for factor in FACTOR_SIDES
+    for factor in FACTORS
     for column, text in (("pair", "pair"), ("side", "side in the pair"))
 }
 _OUTCOMES = {

@@ -25,6 +25,8 @@ NO_RESULTS = (
     "sensigap/training/devices.py",
     "support/job.py",
 )
+#: modules that take only names from what they import: that does not count for their sake
+NAMES_ALONE = ("sensigap/schema.py",)
 
 
 def code_digest(script: Path, source: Path) -> str:
@@ -51,7 +53,10 @@ def code_digest(script: Path, source: Path) -> str:
 
 
 def imported(script: Path, source: Path) -> set[Path]:
-    """`script` and the files of all modules that it imports, directly or not."""
+    """`script` and the files of all modules that it imports, directly or not.
+
+    Imports of `NAMES_ALONE` are left out.
+    """
     roots = (source, script.parent, script.parent.parent / "support")
     seen: set[Path] = set()
     waiting = [script.resolve()]
@@ -59,6 +64,8 @@ def imported(script: Path, source: Path) -> set[Path]:
         path = waiting.pop()
         if path not in seen:
             seen.add(path)
+            if path.as_posix().endswith(NAMES_ALONE):
+                continue
             for name, attribute in _read(path, path.stat().st_mtime_ns)[1]:
                 # `from package import name`: a module of that name, else the package's own file
                 found = _file(f"{name}.{attribute}", roots) or _file(name, roots)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sensigap.factors import FACTORS
 from sensigap.progress import duration
 from sensigap.report.claims import CLAIMS, VERDICTS, Claim
-from sensigap.spec import FACTOR_SIDES, STATUSES
+from sensigap.spec import STATUSES
 
 #: attributes of a survey longer than this fold away
 LONG = 60
@@ -173,7 +174,7 @@ def network_rows(surveys: Mapping[str, xr.Dataset]) -> list[dict[str, Any]]:
     """Networks by dataset, group of membership and status."""
     rows = []
     for name, survey in surveys.items():
-        groups = GROUPS | {f"pairs: {factor}": f"pair_{factor}" for factor in FACTOR_SIDES}
+        groups = GROUPS | {f"pairs: {factor}": f"pair_{factor}" for factor in FACTORS}
         status = survey["status"].to_numpy()
         for group, column in groups.items():
             if column is None:

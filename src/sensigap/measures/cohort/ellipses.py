@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import datasets, seeds, survey
+from sensigap import datasets, seeds, selection, survey
 from sensigap.measures import paths
 from sensigap.measures.cohort.members import fitted, network_coordinate, stacked
 from sensigap.measures.ellipses import ellipse_transitions
@@ -48,7 +48,7 @@ def measure_ellipses(
     members = [
         (spec, stack)
         for spec, stack in fitted(weights, curves)
-        if seeds.share(seed, "ellipses", spec.id) < share
+        if selection.chosen(spec.id, "ellipses", share, seed)
     ]
     progress = Progress(max(2 * len(members), 1), f"ellipses of {len(members)} networks")
     shape = (len(ELLIPSE_KINDS), count, angles)
