@@ -17,6 +17,7 @@ from run_summary import say_report, show_summary
 from sensigap import cohorts
 from sensigap.config import ConfigError, load
 from sensigap.design import design, in_ellipses, table
+from sensigap.figure_names import FIGURES
 from sensigap.training.devices import has_gpu
 
 add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
@@ -45,17 +46,6 @@ WITH_ELLIPSES = [
     c for c in COHORTS if any(in_ellipses(STUDY, s.id) for s in COHORT_SPECS[c])
 ]
 WITH_SLICES = cohorts.members(PLAN, [n for n, m in MEMBERS.items() if m.in_slices])
-# the figures of sensigap.figures, in the order of the report; named here since importing them
-# imports matplotlib
-FIGURES = (
-    "sensitivity",
-    "parameters",
-    "factors",
-    "points",
-    "ellipses",
-    "slices",
-    "leaderboard",
-)
 REPORT = f"results/{STUDY.study}/report.html"
 # what a job takes that can use a device, where this host has any; on a cluster the profile says so
 GPUS = 1 if has_gpu() else 0
