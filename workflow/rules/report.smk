@@ -20,5 +20,6 @@ rule report:
     params:
         code=code("report.py"),
         configuration=configuration_text(),
+        alpha=STUDY.analysis.alpha,
     script:
         "../scripts/report.py"

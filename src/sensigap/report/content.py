@@ -75,6 +75,7 @@ def _claim_row(row: pd.Series) -> dict[str, Any]:
     details = [row["test"], *(row[name] for name in ("left_out", "note"))]
     prefixes = ["", "left out: ", ""]
     return {
+        "id": f"{row['dataset']}-{row['key']}",
         "verdict": word or "control",
         "style": style,
         "dataset": row["dataset"],
