@@ -13,20 +13,12 @@ from typing import Any
 from sensigap import seeds
 from sensigap.config import Block, Factor, Grid, Random, Study
 from sensigap.declarations import MEASURES
-from sensigap.spec import FACTOR_SIDES, HYPERPARAMETERS, NetworkSpec
+from sensigap.factors import FACTORS
+from sensigap.spec import HYPERPARAMETERS, NetworkSpec
 
 #: of torch.optim.LBFGS; STUDY: at most 100 calls of `step`
 LBFGS_LEARNING_RATE = 1.0
 LBFGS_STEPS = 100
-
-#: what makes the side of a pair (presumed worse, presumed better), as hyper-parameters
-FACTOR_VALUES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "labels": ({"labels": "random"}, {"labels": "true"}),
-    "augmentation": ({"augmentation": False}, {"augmentation": True}),
-    "unit": ({"unit": "hardsigmoid"}, {"unit": "relu"}),
-    # DEVIATION: optimizer, batch size, learning rate and number of steps change together
-    "batch": ({"optimizer": "lbfgs"}, {"optimizer": "momentum"}),
-}
 
 
 #: measure -> who chooses its networks, of those that do not take all
@@ -49,7 +41,7 @@ class Member:
         columns: dict[str, Any] = {"in_survey": self.in_survey} | {
             f"in_{name}": name in self.chosen for name in CHOOSING
         }
-        for factor in FACTOR_SIDES:
+        for factor in FACTORS:
             pair, side = self.pairs.get(factor, ("", ""))
             columns[f"pair_{factor}"] = pair
             columns[f"side_{factor}"] = side
@@ -67,11 +59,11 @@ def design(study: Study) -> dict[str, Member]:
         for spec in _block(study, block):
             member(spec).in_survey = True
     survey = list(members)
-    for factor in FACTOR_SIDES:
+    for factor, record in FACTORS.items():
         pairs: Factor | None = getattr(study.factors, factor)
         for worse, better in _pairs(study, factor, pairs) if pairs else ():
-            for spec, side in zip((worse, better), FACTOR_SIDES[factor], strict=True):
-                member(spec).pairs[factor] = (better.id, side)
+            for spec, side in zip((worse, better), record.sides, strict=True):
+                member(spec).pairs[factor] = (better.id, side.name)
     for measure, dataset in itertools.product(CHOOSING, study.datasets):
         settings = measure_settings(study, measure, dataset)
         for row in _rows(study, measure):
@@ -180,10 +172,13 @@ def _plain(value: Any) -> str:
 
 def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSpec, NetworkSpec]]:
     """Pairs (presumed worse, presumed better) that differ in one factor."""
-    worse, better = FACTOR_VALUES[factor]
+    worse, better = (side.hyperparameters for side in FACTORS[factor].sides)
     for dataset in block.datasets or study.datasets:
         for values in _grid(block.axes):
-            yield network(study, dataset, values | worse), network(study, dataset, values | better)
+            yield (
+                network(study, dataset, {**values, **worse}),
+                network(study, dataset, {**values, **better}),
+            )
 
 
 def table(members: Mapping[str, Member]) -> str:

@@ -7,7 +7,8 @@ in `sensigap.declarations`.
 from sensigap.declarations import MEASURES
 from sensigap.declarations.base import NETWORK, SAMPLE, Schema, Variable
 from sensigap.declarations.training import CHECK, CURVES, OUTCOMES, TRAINING
-from sensigap.spec import FACTOR_SIDES, HYPERPARAMETERS
+from sensigap.factors import FACTORS
+from sensigap.spec import HYPERPARAMETERS
 
 _HYPERPARAMETERS = {
     name: Variable(("network",), kind.__name__, record.long_name, record.units)
@@ -27,7 +28,7 @@ _MEMBERSHIP = (
         f"{column}_{factor}": Variable(
             ("network",), "str", f"{text} of factor {factor}, '' for none"
         )
-        for factor in FACTOR_SIDES
+        for factor in FACTORS
         for column, text in (("pair", "pair"), ("side", "side in the pair"))
     }
 )

@@ -17,14 +17,6 @@ STOPS = ("steps", "fitted", "loss")
 PRECISIONS = ("float32", "float64", "tf32", "bf16")
 STATUSES = ("fitted", "not fitted", "diverged")
 
-#: Factors of STUDY, 'Comparisons', and the two sides of a pair: (presumed worse, presumed better)
-FACTOR_SIDES = {
-    "labels": ("random", "true"),
-    "augmentation": ("none", "augmented"),
-    "unit": ("hardsigmoid", "relu"),
-    "batch": ("full", "minibatch"),
-}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hyperparameter:

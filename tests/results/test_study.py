@@ -13,8 +13,9 @@ import yaml
 from sensigap.config import load
 from sensigap.declarations import PREDICTORS
 from sensigap.design import design
+from sensigap.factors import FACTORS
+from sensigap.figure_names import FIGURES
 from sensigap.schema import SCHEMAS
-from sensigap.spec import FACTOR_SIDES
 
 
 @pytest.fixture(scope="session")
@@ -124,20 +125,14 @@ def test_the_leaderboard_agrees_with_the_claims(results, claims, surveys):
         rows = list(csv.DictReader(file))
     assert len(rows) == len(PREDICTORS) * len(surveys)
     board = {(row["dataset"], row["measure"]): row for row in rows}
-    same = {
-        ("gap and log10 sensitivity", "sensitivity"),
-        ("gap and number of parameters", "parameters"),
-        ("gap and training loss", "train_loss"),
-    }
+    same = {"C2": "sensitivity", "C0.size": "parameters", "C0.loss": "train_loss"}
     for dataset in surveys:
-        for quantity, measure in same:
-            for suffix, column in (("", "raw"), (" within hyper-parameters", "within")):
+        for key, measure in same.items():
+            for column in ("raw", "within"):
                 (claim,) = [
                     row
                     for row in claims
-                    if row["dataset"] == dataset
-                    and row["claim"] in ("C0", "C2")
-                    and row["quantity"] == quantity + suffix
+                    if row["dataset"] == dataset and row["key"] == f"{key}.{column}"
                 ]
                 assert board[dataset, measure][column] == claim["estimate"]
     for row in rows:
@@ -158,7 +153,8 @@ def test_losses_agree_with_the_points(surveys):
 
 def test_pairs_are_whole(surveys):
     for survey in surveys.values():
-        for factor, sides in FACTOR_SIDES.items():
+        for factor, record in FACTORS.items():
+            sides = [side.name for side in record.sides]
             pairs = {}
             for pair, side in zip(
                 survey[f"pair_{factor}"].values, survey[f"side_{factor}"].values, strict=True
@@ -178,7 +174,7 @@ def test_the_default_study_is_large_enough(surveys, study):
     assert members.sum() >= 400
     assert (fitted & members).sum() >= 0.6 * members.sum()
     assert (fitted & survey["in_ellipses"]).sum() >= 30
-    for factor in FACTOR_SIDES:
+    for factor in FACTORS:
         names = survey[f"pair_{factor}"].values
         whole = [fitted.values[names == pair].all() for pair in set(names) - {""}]
         assert sum(whole) >= 30, factor
@@ -229,8 +225,7 @@ def test_every_claim_has_a_verdict(claims):
 
 
 def test_figures_and_report_are_there_and_offline(results):
-    figures = ("sensitivity", "parameters", "factors", "points", "ellipses", "slices")
-    for stem in (*figures, "leaderboard"):
+    for stem in FIGURES:
         for suffix in (".pdf", ".png", ".csv", ".txt"):
             assert (results / "figures" / f"{stem}{suffix}").stat().st_size > 0
     text = (results / "report.html").read_text()

@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from sensigap import survey as stores
+from sensigap.factors import FACTORS, Side
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 from sensigap.schema import SCHEMAS
 from sensigap.seeds import generator
-from sensigap.spec import FACTOR_SIDES
 
 INPUTS = 64
 CLASSES = 10
@@ -63,12 +63,12 @@ def survey(
         dead_points: number of those points in each.
     """
     rng = generator(seed, "synthetic survey")
-    counts = pairs if isinstance(pairs, dict) else dict.fromkeys(FACTOR_SIDES, pairs)
+    counts = pairs if isinstance(pairs, dict) else dict.fromkeys(FACTORS, pairs)
     in_pair = [
         (factor, pair, side)
         for factor, count in counts.items()
         for pair in range(count)
-        for side in FACTOR_SIDES[factor]
+        for side in FACTORS[factor].sides
     ]
     total = networks + len(in_pair)
 
@@ -93,19 +93,19 @@ def survey(
         "precision": np.full(total, "float32", object),
         "in_survey": np.arange(total) < networks,
     }
-    for factor in FACTOR_SIDES:
+    for factor in FACTORS:
         table[f"pair_{factor}"] = np.full(total, "", object)
         table[f"side_{factor}"] = np.full(total, "", object)
     worse = np.zeros(total)
     for position, (factor, pair, side) in enumerate(in_pair):
         row = networks + position
         table[f"pair_{factor}"][row] = f"{factor}-{pair:04d}"
-        table[f"side_{factor}"][row] = side
-        worse[row] = side == FACTOR_SIDES[factor][0]
-        if side != FACTOR_SIDES[factor][0]:
+        table[f"side_{factor}"][row] = side.name
+        worse[row] = side is FACTORS[factor].worse
+        if side is FACTORS[factor].better:
             for name in ("depth", "width", "unit", "optimizer", "learning_rate", "gain", "seed"):
                 table[name][row] = table[name][row - 1]
-        _set_side(table, factor, side, row)
+        _set_side(table, side, row)
     fitted_draw = rng.random(total)
     status = np.where(
         fitted_draw < diverged,
@@ -326,20 +326,18 @@ def slices(dataset: xr.Dataset, *, edges: int = 60, seed: int = 0) -> xr.Dataset
     return stores.describe(result, "slices")
 
 
-def _set_side(table: dict[str, np.ndarray], factor: str, side: str, row: int) -> None:
+def _set_side(table: dict[str, np.ndarray], side: Side, row: int) -> None:
     """Gives a pair's network the hyper-parameters of its side."""
-    if factor == "labels":
-        table["labels"][row] = side
-    elif factor == "augmentation":
-        table["max_shift"][row] = 1 if side == "augmented" else 0
-    elif factor == "unit":
-        table["unit"][row] = side
-    else:
-        full = side == "full"
-        table["optimizer"][row] = "lbfgs" if full else "momentum"
-        table["learning_rate"][row] = 1.0 if full else 0.03
-        table["batch_size"][row] = 500 if full else 64
-        table["steps"][row] = 100 if full else 1000
+    for name, value in side.hyperparameters.items():
+        if name == "augmentation":
+            table["max_shift"][row] = 1 if value else 0
+            continue
+        table[name][row] = value
+        if name == "optimizer":
+            full = value == "lbfgs"
+            table["learning_rate"][row] = 1.0 if full else 0.03
+            table["batch_size"][row] = 500 if full else 64
+            table["steps"][row] = 100 if full else 1000
 
 
 def _complexity(

@@ -18,6 +18,7 @@ FAST = Settings(bootstrap=200, point_networks=22)
 
 def question(**changes):
     fields = {
+        "key": "C9.q",
         "claim": "C9",
         "dataset": "synthetic",
         "quantity": "q",
@@ -111,11 +112,11 @@ INTERVALS = {
 @pytest.mark.parametrize("gap", INTERVALS)
 def test_a_row_whose_presumption_fails_is_neither_supported_nor_contradicted(own, gap):
     rows = [
-        # another data set's row of the same quantity is not the one presumed
-        row(0.1, 0.3, quantity="gap", dataset="other"),
-        row(*INTERVALS[own], quantity="norm", presumes="gap"),
-        row(*INTERVALS[gap], quantity="gap"),
-        row(0.1, 0.3, quantity="gap", claim="C8"),
+        # another data set's row of the same key is not the one presumed
+        row(0.1, 0.3, key="C9.gap", dataset="other"),
+        row(*INTERVALS[own], key="C9.norm", presumes="C9.gap"),
+        row(*INTERVALS[gap], key="C9.gap"),
+        row(0.1, 0.3, key="C8.gap", claim="C8"),
     ]
     judged = judge(rows, [0.01] * 4, Settings())
     assert [judged[place][0] for place in (0, 2, 3)] == ["supported", gap, "supported"]
@@ -129,8 +130,8 @@ def test_a_row_whose_presumption_fails_is_neither_supported_nor_contradicted(own
 
 
 def test_too_few_pairs_stay_too_few_whatever_the_gap_did():
-    few = answer(question(quantity="norm", presumes="gap"), 3, "none", 20, lambda: None)
-    judged = judge([row(-0.3, -0.1, quantity="gap"), few], [0.01, math.nan], Settings())
+    few = answer(question(key="C9.norm", presumes="C9.gap"), 3, "none", 20, lambda: None)
+    judged = judge([row(-0.3, -0.1, key="C9.gap"), few], [0.01, math.nan], Settings())
     assert [given for given, _ in judged] == ["contradicted", "too few networks"]
 
 
@@ -149,6 +150,30 @@ def test_table_has_its_columns_and_every_claim(table):
     counts = table.groupby("claim", sort=False).size()
     assert counts.to_dict() == {"C0": 4, "C1": 16, "C2": 3, "C3": 6, "C4": 6, "C5": 4}
     assert not table.duplicated(["claim", "dataset", "quantity", "test"]).any()
+
+
+def test_keys_name_the_rows_of_a_data_set(table):
+    ellipses = [f"{kind}.{to}" for kind in ("different", "one") for to in ("near", "data")]
+    c1 = [f"C1.{measure}.{rest}" for measure in ("norm", "transitions") for rest in ellipses]
+    pairs = ("C3.labels", "C3.batch", "C4.augmentation", "C4.unit")
+    assert table["key"].tolist() == [
+        *("C0.size.raw", "C0.size.within", "C0.loss.raw", "C0.loss.within"),
+        *(key + state for key in c1 for state in ("", ".untrained")),
+        *("C2.raw", "C2.within", "C2.ols"),
+        *(f"{pair}.{what}" for pair in pairs for what in ("gap", "norm", "transitions")),
+        *("C5.loss", "C5.error", "C5.slope", "C5.gee"),
+    ]
+    assert table["key"].is_unique
+
+
+def test_draws_depend_on_key_and_data_set_and_on_no_word():
+    first = question().draws(FAST).integers(1 << 40)
+    reworded = question(claim="C8", quantity="Q", test="T", effect="E", claimed=-1, null=0.5)
+    assert reworded.draws(FAST).integers(1 << 40) == first
+    for other in (question(key="C9.r"), question(dataset="other")):
+        assert other.draws(FAST).integers(1 << 40) != first
+    assert question().draws(FAST, what="points").integers(1 << 40) != first
+    assert question().draws(Settings(seed=1)).integers(1 << 40) != first
 
 
 def test_table_says_supported_where_effects_were_put(table):

@@ -123,7 +123,7 @@ def test_clustered_interval_is_that_of_a_plain_loop(survey):
     table, _ = survey_members(survey)
     row = correlations.size_and_loss(survey, "synthetic", FAST)[0]
     codes, names = pd.factorize(table["architecture"], sort=True)
-    rng = generator(FAST.seed, f"bootstrap {row.question.purpose}")
+    rng = row.question.draws(FAST)
     counts = resample_counts(rng, len(names), FAST.bootstrap)
     drawn_rhos = []
     for column in range(FAST.bootstrap):

@@ -9,8 +9,8 @@ from scipy import stats
 import synthetic
 from sensigap.analysis import factors, paths
 from sensigap.analysis.verdicts import Settings, verdict
+from sensigap.factors import FACTORS
 from sensigap.seeds import generator
-from sensigap.spec import FACTOR_SIDES
 
 FAST = Settings(bootstrap=300)
 
@@ -25,10 +25,10 @@ def ellipses(survey):
     return synthetic.ellipses(survey)
 
 
-@pytest.mark.parametrize("factor", FACTOR_SIDES)
+@pytest.mark.parametrize("factor", FACTORS)
 def test_pairs_are_those_with_both_sides_fitted(survey, factor):
     table, left_out = factors.pairs(survey, factor)
-    worse, better = FACTOR_SIDES[factor]
+    worse, better = (side.name for side in FACTORS[factor].sides)
     frame = survey[["status", "gap", "sensitivity", "mean_transitions"]].to_dataframe()
     expected = {}
     for pair, rows in frame[frame[f"pair_{factor}"] != ""].groupby(f"pair_{factor}"):
@@ -83,7 +83,7 @@ def test_rows_are_wilcoxon_tests_of_the_pairs(survey):
     rows = factors.factor_rows(survey, "synthetic", FAST)
     assert [row.question.claim for row in rows] == ["C3"] * 6 + ["C4"] * 6
     by_quantity = {row.question.quantity: row for row in rows}
-    for factor in FACTOR_SIDES:
+    for factor in FACTORS:
         table, _ = factors.pairs(survey, factor)
         for quantity, values in (
             ("gap", table["worse_gap"] - table["better_gap"]),

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 import synthetic
 from sensigap.analysis import points
 from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
-from sensigap.analysis.verdicts import Question, Settings
+from sensigap.analysis.verdicts import Question, Settings, draws
 from sensigap.seeds import generator
 
 SETTINGS = Settings(bootstrap=60, point_networks=22)
@@ -78,10 +78,8 @@ def test_rows_are_means_over_networks_with_a_plain_two_way_bootstrap(survey, cho
     assert row.result.estimate == pytest.approx(np.mean(values), rel=1e-6)
 
     resamples = SETTINGS.bootstrap
-    counts = resample_counts(generator(0, "bootstrap C5 points synthetic"), 80, resamples)
-    drawn = resample_counts(
-        generator(0, f"bootstrap {row.question.purpose} networks"), 22, resamples
-    )
+    counts = resample_counts(draws(SETTINGS, "synthetic", "C5 points"), 80, resamples)
+    drawn = resample_counts(row.question.draws(SETTINGS, what="networks"), 22, resamples)
     means = []
     for column in range(resamples):
         total = 0.0
@@ -112,7 +110,13 @@ def test_interval_covers_the_mean_over_networks_and_points():
     truth = np.mean([6 / np.pi * np.arcsin(strength / 2) for strength in strengths])
     settings = Settings(bootstrap=100)
     question = Question(
-        claim="C5", dataset="crossed", quantity="rho", test="t", effect="rho", claimed=1
+        key="C5.rho",
+        claim="C5",
+        dataset="crossed",
+        quantity="rho",
+        test="t",
+        effect="rho",
+        claimed=1,
     )
     covered, trials = 0, 150
     for trial in range(trials):
@@ -183,7 +187,7 @@ def test_a_few_resamples_without_a_value_are_counted(survey, chosen):
     margin[[20, 40, 60]] = -1
     changed["margin"].loc[{"network": chosen[0].network}] = margin
     row = points.point_rows(changed, "synthetic", SETTINGS)[1]
-    counts = resample_counts(generator(0, "bootstrap C5 points synthetic"), 80, SETTINGS.bootstrap)
+    counts = resample_counts(draws(SETTINGS, "synthetic", "C5 points"), 80, SETTINGS.bootstrap)
     without = int((counts[[20, 40, 60]] == 0).all(axis=0).sum())
     assert without > 0
     assert f"no value in {without} of {22 * SETTINGS.bootstrap} resampled networks" in row.note

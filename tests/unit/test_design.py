@@ -5,7 +5,7 @@ import numpy as np
 
 from sensigap.config import load
 from sensigap.design import design, network, table
-from sensigap.spec import FACTOR_SIDES
+from sensigap.factors import FACTORS
 
 AXES = {"depth": [1, 2, 3], "width": [16, 32], "unit": ["relu", "hardtanh"]}
 
@@ -81,8 +81,10 @@ def test_pairs_differ_in_their_factor_alone():
                 sides.setdefault(pair, {})[side] = member.spec
         assert len(sides) == (4 if factor == "unit" else 2)
         for pair, specs in sides.items():
-            assert tuple(sorted(specs)) == tuple(sorted(FACTOR_SIDES[factor]))
-            worse, better = (specs[side] for side in FACTOR_SIDES[factor])
+            assert tuple(sorted(specs)) == tuple(
+                sorted(side.name for side in FACTORS[factor].sides)
+            )
+            worse, better = (specs[side.name] for side in FACTORS[factor].sides)
             assert better.id == pair
             assert {f for f in vars(worse) if getattr(worse, f) != getattr(better, f)} == fields
 

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -5,12 +9,22 @@ import pytest
 
 import synthetic
 from sensigap import survey as stores
+from sensigap.analysis.leaderboard import write_leaderboard
 from sensigap.analysis.verdicts import Settings
-from sensigap.figures import FIGURES, SUFFIXES, draw, save
+from sensigap.figures import FIGURES, SUFFIXES, Sources, draw, drawn, files, save
 from sensigap.figures.captions import counts_sentence
 from sensigap.figures.style import log_ticks
 
+SOURCE = Path(__file__).parents[2] / "src"
 SETTINGS = Settings(point_networks=8, bootstrap=200)
+
+
+def sources(surveys, settings=SETTINGS):
+    """The survey stores of a study, beside which its leaderboard lies."""
+    board = next(iter(surveys.values())).parent / "leaderboard.csv"
+    if not board.exists():
+        write_leaderboard(surveys, board, settings)
+    return Sources(surveys, board, settings)
 
 
 def nothing_fitted(dataset):
@@ -68,10 +82,29 @@ def studies(tmp_path_factory):
     }
 
 
+def test_every_name_has_a_figure():
+    assert list(files._FIGURES) == list(FIGURES)
+
+
+def test_names_are_known_without_matplotlib_and_torch():
+    code = (
+        "import sys; from sensigap.figure_names import FIGURES; assert FIGURES; "
+        "assert not {'matplotlib', 'torch', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(SOURCE)})
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_written_whole_and_again_with_the_same_bytes(name, studies, tmp_path):
     before = dict(matplotlib.rcParams)
-    written = draw(name, studies["normal"], tmp_path / "figures" / name, SETTINGS)
+    made_of = sources(studies["normal"])
+    written = draw(
+        name,
+        studies["normal"],
+        tmp_path / "figures" / name,
+        SETTINGS,
+        leaderboard=made_of.leaderboard,
+    )
     assert dict(matplotlib.rcParams) == before
     assert [path.name for path in written] == [name + suffix for suffix in SUFFIXES]
     # nothing else lies there: no temporary file stays behind
@@ -80,11 +113,12 @@ def test_a_figure_is_written_whole_and_again_with_the_same_bytes(name, studies, 
     assert pdf.read_bytes().startswith(b"%PDF-")
     assert b"CreationDate" not in pdf.read_bytes()
     assert png.read_bytes().startswith(b"\x89PNG")
-    drawn = FIGURES[name](studies["normal"], SETTINGS)
-    assert txt.read_text(encoding="utf-8") == drawn.caption + "\n"
+    again = drawn(name, made_of)
+    assert txt.read_text(encoding="utf-8") == again.caption + "\n"
+    assert again.caption.startswith(f"{FIGURES[name]}. ")
     read = pd.read_csv(csv, dtype={"network": str})
-    pd.testing.assert_frame_equal(read, drawn.numbers, check_dtype=False, rtol=1e-8)
-    for one, other in zip(written, save(drawn, tmp_path / "again"), strict=True):
+    pd.testing.assert_frame_equal(read, again.numbers, check_dtype=False, rtol=1e-8)
+    for one, other in zip(written, save(again, tmp_path / "again"), strict=True):
         assert one.read_bytes() == other.read_bytes(), one.suffix
 
 
@@ -101,25 +135,63 @@ def test_a_figure_is_written_whole_and_again_with_the_same_bytes(name, studies, 
     ],
 )
 def test_every_kind_of_study_has_every_figure(name, study, empty, studies):
-    drawn = FIGURES[name](studies[study], SETTINGS)
-    drawn.figure.draw_without_rendering()
-    assert drawn.numbers.empty == (name in empty)
-    assert "dataset" in drawn.numbers
+    made = drawn(name, sources(studies[study]))
+    made.figure.draw_without_rendering()
+    assert made.numbers.empty == (name in empty)
+    assert "dataset" in made.numbers
     if name != "factors":
-        assert all(f"{dataset}: n = " in drawn.caption for dataset in studies[study])
-    if drawn.numbers.empty:
-        (axes,) = drawn.figure.axes
+        assert all(f"{dataset}: n = " in made.caption for dataset in studies[study])
+    if made.numbers.empty:
+        (axes,) = made.figure.axes
         assert axes.texts[0].get_text().endswith(".")
 
 
 def test_an_unknown_figure_is_named(studies, tmp_path):
     with pytest.raises(ValueError, match="no figure 'parametres'; expected one of sensitivity"):
-        draw("parametres", studies["normal"], tmp_path / "figure", SETTINGS)
+        drawn("parametres", sources(studies["normal"]))
 
 
 def test_a_missing_survey_is_named(tmp_path):
+    missing = Sources({"digits": tmp_path / "nowhere.zarr"}, tmp_path / "board.csv", SETTINGS)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.zarr: no consolidated Zarr store"):
-        draw("parameters", {"digits": tmp_path / "nowhere.zarr"}, tmp_path / "figure", SETTINGS)
+        drawn("parameters", missing)
+
+
+def test_the_leaderboard_is_drawn_as_its_table_says(studies, tmp_path):
+    made_of = sources(studies["several"])
+    board = pd.read_csv(made_of.leaderboard)
+    board["within"] -= 0.125
+    board.to_csv(tmp_path / "board.csv", index=False)
+    numbers = drawn(
+        "leaderboard", Sources(made_of.surveys, tmp_path / "board.csv", SETTINGS)
+    ).numbers
+    found = numbers.set_index(["dataset", "measure"])
+    for _, row in board.dropna(subset=["within"]).iterrows():
+        assert found.loc[(row["dataset"], row["measure"]), "within"] == row["within"]
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        drawn("leaderboard", Sources(made_of.surveys, tmp_path / "none.csv", SETTINGS))
+
+
+def test_intervals_are_at_the_level_of_the_settings(studies):
+    usual = sources(studies["normal"])
+    wide = Settings(point_networks=8, bootstrap=200, alpha=0.005)
+    for name in ("points", "ellipses", "leaderboard"):
+        narrow, broad = (
+            drawn(name, Sources(usual.surveys, usual.leaderboard, settings))
+            for settings in (SETTINGS, wide)
+        )
+        assert "95%" in narrow.caption
+        assert "99.5%" in broad.caption
+        assert "95%" not in broad.caption
+        if name == "leaderboard":
+            continue
+        lengths = []
+        for made in (narrow, broad):
+            numbers = made.numbers
+            if name == "points":
+                numbers = numbers[numbers["panel"] == "misclassification"]
+            lengths.append((numbers["high"] - numbers["low"]).sum())
+        assert lengths[1] > 1.2 * lengths[0]
 
 
 def test_counts_are_said_part_by_part():

@@ -5,9 +5,9 @@ import pytest
 
 import synthetic
 from sensigap.analysis.verdicts import Settings
+from sensigap.factors import FACTORS
 from sensigap.figures import ellipses, factors, parameters, points, sensitivity, slices
 from sensigap.kinds import ELLIPSE_KINDS, STATES
-from sensigap.spec import FACTOR_SIDES
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,8 @@ def test_pairs_are_those_with_both_sides_fitted(surveys):
     numbers = drawn.numbers.set_index(["dataset", "factor", "pair", "quantity"])
     expected = 0
     for name, dataset in surveys.items():
-        for factor, (worse, better) in FACTOR_SIDES.items():
+        for factor, record in FACTORS.items():
+            worse, better = (side.name for side in record.sides)
             pairs = dataset[f"pair_{factor}"].to_numpy()
             sides = dataset[f"side_{factor}"].to_numpy()
             both = 0

@@ -19,6 +19,7 @@ from sensigap.analysis.leaderboard import (
     STATISTICS,
     leaderboard,
     measured,
+    read_leaderboard,
     write_leaderboard,
 )
 from sensigap.analysis.survey_table import survey_members
@@ -59,13 +60,13 @@ def test_every_measure_has_a_row_in_order(board):
 
 def test_numbers_are_those_of_the_claims(survey, board):
     table = claims({"digits": survey}, {"digits": None}, SETTINGS)
-    for measure, quantity in (
-        ("sensitivity", "gap and log10 sensitivity"),
-        ("parameters", "gap and number of parameters"),
-        ("train_loss", "gap and training loss"),
+    for measure, key in (
+        ("sensitivity", "C2"),
+        ("parameters", "C0.size"),
+        ("train_loss", "C0.loss"),
     ):
-        for column, suffix in (("raw", ""), ("within", " within hyper-parameters")):
-            (row,) = table[table["quantity"] == quantity + suffix].to_dict("records")
+        for column in ("raw", "within"):
+            (row,) = table[table["key"] == f"{key}.{column}"].to_dict("records")
             found = board.loc[measure]
             assert found[column] == pytest.approx(row["estimate"], rel=1e-12)
             assert found["n"] == row["n"]
@@ -185,6 +186,20 @@ def test_the_csv_is_the_same_each_time(survey, tmp_path):
     read = pd.read_csv(tmp_path / "a.csv")
     assert read.columns.tolist() == list(COLUMNS)
     assert len(read) == len(PREDICTORS)
+    whole = leaderboard({"digits": survey}, Settings())
+    again = read_leaderboard(tmp_path / "a.csv")
+    texts = ["kendall_axes", "note"]
+    pd.testing.assert_frame_equal(
+        again.drop(columns=texts), whole.drop(columns=texts), check_dtype=False, rtol=1e-5
+    )
+    for name in texts:
+        assert again[name].isna().tolist() == (whole[name] == "").tolist()
+
+
+def test_a_table_that_is_no_leaderboard_is_refused(tmp_path):
+    pd.DataFrame({"dataset": ["digits"], "within": [0.5]}).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(ValueError, match=r"missing: measure, label, .*; run the analysis again"):
+        read_leaderboard(tmp_path / "b.csv")
 
 
 def test_500_networks_take_seconds():

@@ -58,6 +58,7 @@ class Page(HTMLParser):
 def claim(name, dataset, quantity, verdict, *, estimate=0.5, p_holm=0.01, note=""):
     missing = np.isnan(estimate)
     return {
+        "key": f"{name}.{len(quantity)}",
         "claim": name,
         "dataset": dataset,
         "quantity": quantity,
@@ -147,6 +148,7 @@ def study(tmp_path_factory):
     benchmark(root / "timings" / "claims.tsv", 2, 1.5, "-")
     return {
         "study": "demo",
+        "alpha": 0.05,
         "config_text": CONFIG,
         "claims": root / "claims.csv",
         "leaderboard": root / "leaderboard.csv",
@@ -208,6 +210,19 @@ def test_every_row_of_claims_has_its_verdict_in_words(page):
     text = page.text
     assert text.count("does not speak to the claim: the gap did not move") == 2
     assert text.count("5 of at least 20") == 2
+
+
+def test_every_row_of_claims_has_its_key_as_its_id(page):
+    ids = [f"{row['dataset']}-{row['key']}" for row in CLAIMS]
+    assert [name for name in page.ids if name in ids] == ids
+
+
+def test_intervals_are_said_at_the_level_of_the_analysis(study, page, tmp_path):
+    assert page.text.count("95% interval") == 6
+    build(**study | {"alpha": 0.001, "output": tmp_path / "report.html"})
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert text.count("99.9% interval") == 6
+    assert "95%" not in text
 
 
 def test_claims_are_explained_and_counted_at_a_glance(page):

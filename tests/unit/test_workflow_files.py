@@ -5,16 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sensigap.figures import FIGURES
-
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
-
-
-def test_the_workflow_makes_every_figure():
-    text = (REPOSITORY / "workflow/rules/common.smk").read_text()
-    named = ast.literal_eval(re.search(r"^FIGURES = (\(.*?\))$", text, re.M | re.S).group(1))
-    assert named == tuple(FIGURES)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

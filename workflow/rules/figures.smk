@@ -4,7 +4,8 @@
 
 rule figures:
     input:
-        surveys(),
+        leaderboard="results/{study}/leaderboard.csv",
+        surveys=surveys(),
     output:
         expand(
             "results/{{study}}/figures/{figure}{suffix}",

@@ -12,7 +12,8 @@ if __name__ == "__main__":
         for name in FIGURES:
             draw(
                 name,
-                {Path(store).stem: Path(store) for store in snakemake.input},
+                {Path(store).stem: Path(store) for store in snakemake.input.surveys},
                 folder / name,
                 Settings(**snakemake.params.settings),
+                leaderboard=Path(snakemake.input.leaderboard),
             )

@@ -10,6 +10,7 @@ if __name__ == "__main__":
         output = Path(snakemake.output[0])
         build(
             study=snakemake.wildcards.study,
+            alpha=snakemake.params.alpha,
             config_text=snakemake.params.configuration,
             claims=Path(snakemake.input.claims),
             leaderboard=Path(snakemake.input.leaderboard),

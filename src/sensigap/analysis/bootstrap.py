@@ -53,6 +53,11 @@ class Result:
     note: str
 
 
+def level_text(alpha: float) -> str:
+    """What an interval at level `alpha` holds, in words: '95%' for 0.05."""
+    return f"{100 * (1 - alpha):.4g}%"
+
+
 def resample_counts(rng: np.random.Generator, units: int, resamples: int) -> np.ndarray:
     """How often each unit is in each resample: uint16 (unit, resample).
 

@@ -17,6 +17,7 @@ from sensigap.files import written_whole
 __all__ = ["COLUMNS", "Settings", "claims", "write_claims"]
 
 COLUMNS = (
+    "key",
     "claim",
     "dataset",
     "quantity",
@@ -47,7 +48,8 @@ def claims(
         settings: of the tests.
 
     Returns:
-        One row a claim, data set and quantity, with `COLUMNS`: `n` networks (pairs in C3 and C4),
+        One row a data set and key, with `COLUMNS`: `key` names the row among those of its data set
+        and stays when its words change; `n` networks (pairs in C3 and C4),
         `left_out` in words, `estimate` of the `effect` with the interval `low` to `high` that holds
         1 - alpha, two-sided `p` and `p_holm` over the whole table, and a `verdict`: '' for
         controls, 'not supported' where the row that this one presumes is not supported. Numbers are
@@ -79,6 +81,7 @@ def _record(row: Row, p_holm: float, given: str, remark: str) -> dict[str, objec
         for name in ("estimate", "low", "high", "p")
     }
     return {
+        "key": question.key,
         "claim": question.claim,
         "dataset": question.dataset,
         "quantity": question.quantity,

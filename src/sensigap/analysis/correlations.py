@@ -28,7 +28,6 @@ from sensigap.analysis.survey_table import (
 )
 from sensigap.analysis.verdicts import Question, Row, Settings, answer
 from sensigap.analysis.wild_bootstrap import wild_cluster
-from sensigap.seeds import generator
 
 #: from here on the clustered standard error's own t test is trusted (STUDY: C2)
 CLUSTERED_ERRORS = 30
@@ -44,8 +43,8 @@ _Statistic = Callable[[np.ndarray], np.ndarray]
 def size_and_loss(survey: xr.Dataset, dataset: str, settings: Settings) -> list[Row]:
     """C0: gap against the number of parameters and the training loss: raw, and within the rest."""
     table, left_out = survey_members(survey)
-    size = _ranks("C0", dataset, "gap and number of parameters", -1)
-    loss = _ranks("C0", dataset, "gap and training loss", 0)
+    size = _ranks("C0.size", "C0", dataset, "gap and number of parameters", -1)
+    loss = _ranks("C0.loss", "C0", dataset, "gap and training loss", 0)
     # depth and width make the number of parameters, so they get no dummies beside it
     size_rows = _raw_and_within(
         size, "parameters", table, left_out, settings, apart=("depth", "width")
@@ -53,8 +52,9 @@ def size_and_loss(survey: xr.Dataset, dataset: str, settings: Settings) -> list[
     return size_rows + _raw_and_within(loss, "train_loss", table, left_out, settings)
 
 
-def _ranks(claim: str, dataset: str, quantity: str, claimed: int) -> Question:
+def _ranks(family: str, claim: str, dataset: str, quantity: str, claimed: int) -> Question:
     return Question(
+        key=f"{family}.raw",
         claim=claim,
         dataset=dataset,
         quantity=quantity,
@@ -85,6 +85,7 @@ def _raw_and_within(
     """
     within = dataclasses.replace(
         raw,
+        key=f"{raw.key.removesuffix('.raw')}.within",
         quantity=f"{raw.quantity} within hyper-parameters",
         test="Spearman of rank residuals after dummies, bootstrap clustered by architecture",
         effect="partial Spearman's rho",
@@ -112,6 +113,7 @@ def sensitivity_and_gap(survey: xr.Dataset, dataset: str, settings: Settings) ->
         else "wild bootstrap clustered by architecture"
     )
     regression = Question(
+        key="C2.ols",
         claim="C2",
         dataset=dataset,
         quantity="gap on log10 sensitivity within hyper-parameters",
@@ -119,7 +121,7 @@ def sensitivity_and_gap(survey: xr.Dataset, dataset: str, settings: Settings) ->
         effect="gap per decade of sensitivity",
         claimed=1,
     )
-    raw = _ranks("C2", dataset, "gap and log10 sensitivity", 1)
+    raw = _ranks("C2", "C2", dataset, "gap and log10 sensitivity", 1)
     return [
         *_raw_and_within(raw, "sensitivity_log10", table, left_out, settings),
         answer(
@@ -164,7 +166,7 @@ def _clustered(
     """A correlation with the bootstrap over architectures."""
     codes, levels = architecture_codes(table)
     estimate = float(statistic(np.ones((len(table), 1)))[0])
-    rng = generator(settings.seed, f"bootstrap {question.purpose}")
+    rng = question.draws(settings)
     counts = resample_counts(rng, levels, settings.bootstrap)[codes]
     result = summarise(
         estimate,
@@ -197,7 +199,7 @@ def _regression(question: Question, table: pd.DataFrame, settings: Settings) -> 
             float(fit.params[0]), float(low), float(high), float(fit.pvalues[0]), "clustered errors"
         )
     else:
-        rng = generator(settings.seed, f"bootstrap {question.purpose}")
+        rng = question.draws(settings)
         result = wild_cluster(
             gap,
             x,

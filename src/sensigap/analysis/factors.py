@@ -9,11 +9,8 @@ import xarray as xr
 from sensigap.analysis.bootstrap import MINIMUM_CLUSTERS, Result, signed_rank
 from sensigap.analysis.survey_table import ARCHITECTURE, LeftOut, networks_table
 from sensigap.analysis.verdicts import Question, Row, Settings, answer
-from sensigap.seeds import generator
-from sensigap.spec import FACTOR_SIDES
+from sensigap.factors import FACTORS, Factor
 
-#: factors of poor generalization are claim C3, those of good generalization C4
-FACTOR_CLAIMS = {"labels": "C3", "batch": "C3", "augmentation": "C4", "unit": "C4"}
 #: what of each network a pair compares
 _COLUMNS = {
     "gap": "gap",
@@ -23,19 +20,6 @@ _COLUMNS = {
     "test_accuracy": "test_accuracy",
     "network": "network",
 }
-# DEVIATION: the paper compares full-batch with minibatch training as one factor; here optimizer,
-# batch size, learning rate and number of steps change together.
-_NOTES = {
-    "batch": "DEVIATION: optimizer, batch size, learning rate and steps change together",
-}
-#: what is to be known of a factor's row on transitions
-_TRANSITIONS = {
-    # the paper's one exception to 'transitions follow generalization'
-    "batch": "the paper reports that transitions do not follow generalization for this factor, so "
-    "that 'contradicted' here agrees with the paper",
-    "unit": "a HardSigmoid unit has two thresholds and a ReLU unit one, so untrained networks "
-    "already differ",
-}
 
 
 def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
@@ -43,7 +27,7 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
 
     Args:
         survey: a survey.
-        factor: a key of `spec.FACTOR_SIDES`; its sides are (presumed worse, presumed better).
+        factor: a key of `sensigap.factors.FACTORS`.
 
     Returns:
         One row a pair, indexed by the pair's name, with `worse_*` and `better_*` of network, gap,
@@ -57,7 +41,7 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     """
     table = networks_table(survey).reset_index()
     table = table[table[f"pair_{factor}"] != ""]
-    worse, better = FACTOR_SIDES[factor]
+    worse, better = (side.name for side in FACTORS[factor].sides)
     side = f"side_{factor}"
     counts = table.groupby(f"pair_{factor}")[side].agg(sorted)
     for pair, sides in counts.items():
@@ -84,35 +68,39 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
 
 def factor_rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[Row]:
     """C3 and C4: gap, Jacobian norm and transitions of one side of each pair against the other."""
-    return [row for factor in FACTOR_CLAIMS for row in _rows(survey, dataset, factor, settings)]
+    by_claim = sorted(FACTORS.values(), key=lambda factor: factor.claim)
+    return [row for factor in by_claim for row in _rows(survey, dataset, factor, settings)]
 
 
-def _rows(survey: xr.Dataset, dataset: str, factor: str, settings: Settings) -> list[Row]:
-    table, left_out = pairs(survey, factor)
-    worse, better = FACTOR_SIDES[factor]
-    gap = f"{factor}: gap"
+def _rows(survey: xr.Dataset, dataset: str, factor: Factor, settings: Settings) -> list[Row]:
+    table, left_out = pairs(survey, factor.name)
+    worse, better = (side.name for side in factor.sides)
+    family = f"{factor.claim}.{factor.name}"
     rows = []
-    for quantity, effect, differences, reason, remark in (
+    for name, quantity, effect, differences, reason, remark in (
         (
-            gap,
+            "gap",
+            "gap",
             f"mean difference, {worse} - {better}",
             table["worse_gap"] - table["better_gap"],
             "without a gap",
             "",
         ),
         (
-            f"{factor}: Jacobian norm",
+            "norm",
+            "Jacobian norm",
             f"mean ln ratio, {worse} / {better}",
             (table["worse_sensitivity_log10"] - table["better_sensitivity_log10"]) * np.log(10),
             "with J = 0 at every test point of a side",
             "",
         ),
         (
-            f"{factor}: transitions",
+            "transitions",
+            "transitions",
             f"mean ln ratio of transitions + 1, {worse} / {better}",
             np.log1p(table["worse_transitions"]) - np.log1p(table["better_transitions"]),
             "without measured transitions",
-            _TRANSITIONS.get(factor, ""),
+            factor.transitions_note,
         ),
     ):
         values = differences.to_numpy(float)
@@ -124,13 +112,14 @@ def _rows(survey: xr.Dataset, dataset: str, factor: str, settings: Settings) -> 
         clustered = len(np.unique(architecture)) >= MINIMUM_CLUSTERS
         units = "pairs or architectures" if clustered else "pairs"
         question = Question(
-            claim=FACTOR_CLAIMS[factor],
+            key=f"{family}.{name}",
+            claim=factor.claim,
             dataset=dataset,
-            quantity=quantity,
+            quantity=f"{factor.name}: {quantity}",
             test=f"Wilcoxon signed rank over pairs; bootstrap over {units}",
             effect=effect,
             claimed=1,
-            presumes="" if quantity == gap else gap,
+            presumes="" if name == "gap" else f"{family}.gap",
         )
 
         def compute(
@@ -139,15 +128,14 @@ def _rows(survey: xr.Dataset, dataset: str, factor: str, settings: Settings) -> 
             architecture: np.ndarray = architecture,
             remark: str = remark,
         ) -> Result:
-            rng = generator(settings.seed, f"bootstrap {question.purpose}")
             result = signed_rank(
                 values,
-                rng,
+                question.draws(settings),
                 resamples=settings.bootstrap,
                 alpha=settings.alpha,
                 clusters=architecture,
             )
-            notes = (_NOTES.get(factor, ""), remark, result.note)
+            notes = (factor.note, remark, result.note)
             return dataclasses.replace(result, note="; ".join(note for note in notes if note))
 
         rows.append(

@@ -20,10 +20,9 @@ from sensigap.analysis.bootstrap import DoesNotApply, Result, resample_counts, s
 from sensigap.analysis.correlations import architecture_codes, dummies_or_refusal, gap_and
 from sensigap.analysis.kendall import Pairs, axis_pairs, granulated_kendall
 from sensigap.analysis.survey_table import LeftOut, survey_members, varying
-from sensigap.analysis.verdicts import Settings
+from sensigap.analysis.verdicts import Settings, draws
 from sensigap.declarations import PREDICTORS, Predictor
 from sensigap.files import written_whole
-from sensigap.seeds import generator
 
 #: statistic -> columns with its value and its interval
 STATISTICS = {
@@ -99,6 +98,24 @@ def write_leaderboard(survey_paths: Mapping[str, Path], output: Path, settings: 
         )
 
 
+def read_leaderboard(path: Path) -> pd.DataFrame:
+    """The leaderboard that `write_leaderboard` wrote; empty texts are NaN.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it lacks columns.
+    """
+    numbers = [column for columns in STATISTICS.values() for column in columns]
+    board = pd.read_csv(path, dtype=dict.fromkeys(numbers, float))
+    missing = [name for name in COLUMNS if name not in board]
+    if missing:
+        raise ValueError(
+            f"{path}: expected columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}; "
+            "run the analysis again"
+        )
+    return board
+
+
 def measured(survey: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame, LeftOut]:
     """The fitted networks of a survey, the value of each measure of them, and who was left out.
 
@@ -149,7 +166,7 @@ class _Board:
         if len(self.table) < settings.minimum_networks:
             raise DoesNotApply(f"{len(self.table)} of at least {settings.minimum_networks}")
         self.codes, levels = architecture_codes(self.table)
-        rng = generator(settings.seed, f"bootstrap leaderboard {dataset}")
+        rng = draws(settings, dataset, "leaderboard")
         self.counts = resample_counts(rng, levels, settings.bootstrap)[self.codes]
         self.pairs: Pairs = axis_pairs(self.table, varying(self.table))
         arguments = (self.values.to_numpy().T, self.table["gap"].to_numpy(float), self.pairs)

@@ -8,7 +8,6 @@ from sensigap.analysis.bootstrap import Result, signed_rank
 from sensigap.analysis.survey_table import LeftOut, fitted_true, networks_table
 from sensigap.analysis.verdicts import Question, Row, Settings, answer
 from sensigap.kinds import ELLIPSE_KINDS
-from sensigap.seeds import generator
 
 #: STUDY asks for this many networks, whatever the smallest number of the other claims
 MINIMUM_NETWORKS = 30
@@ -18,6 +17,13 @@ MIDPOINTS = np.pi * np.array([0, 2, 4]) / 3
 WINDOW = np.pi / 12
 DATA_KINDS = tuple(kind for kind in ELLIPSE_KINDS if kind != "random")
 MEASURES = {"jacobian_norm": "Jacobian norm", "transitions": "transition density"}
+#: how measures and kinds of ellipses stand in the rows' keys
+_SHORT = {
+    "jacobian_norm": "norm",
+    "transitions": "transitions",
+    "different classes": "different",
+    "one class": "one",
+}
 _REASONS = {"jacobian_norm": "with J = 0", "transitions": "without transitions"}
 
 
@@ -110,6 +116,8 @@ def path_rows(
                         table[both],
                         column,
                         Question(
+                            key=f"C1.{_SHORT[measure]}.{_SHORT[kind]}.{comparison}"
+                            + (".untrained" if state == "initial" else ""),
                             claim="C1",
                             dataset=dataset,
                             quantity=f"{measure_name}, {text}"
@@ -174,9 +182,11 @@ def _row(
     table: pd.DataFrame, column: str, question: Question, left_out: str, settings: Settings
 ) -> Row:
     def compute() -> Result:
-        rng = generator(settings.seed, f"bootstrap {question.purpose}")
         result = signed_rank(
-            table[column].to_numpy(float), rng, resamples=settings.bootstrap, alpha=settings.alpha
+            table[column].to_numpy(float),
+            question.draws(settings),
+            resamples=settings.bootstrap,
+            alpha=settings.alpha,
         )
         notes = ["control: the same networks before training"] if question.control else []
         if f"{column} per radian" in table:

@@ -22,8 +22,8 @@ from sensigap.analysis.bootstrap import (
     summarise,
 )
 from sensigap.analysis.survey_table import LeftOut, survey_members
-from sensigap.analysis.verdicts import Question, Row, Settings, answer
-from sensigap.seeds import generator, share
+from sensigap.analysis.verdicts import Question, Row, Settings, answer, draws
+from sensigap.seeds import share
 
 #: ASSUME: points a network in the GEE, a seeded subset: its clusters are the networks, so more
 #: points would hardly make its errors smaller
@@ -85,11 +85,12 @@ def point_rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[Row
     all_points = points(survey, names)
     samples = survey.sizes["sample"]
     dropped = sum(samples - len(p.sample) for p in all_points)
-    rng = generator(settings.seed, f"bootstrap C5 points {dataset}")
+    rng = draws(settings, dataset, "C5 points")
     counts = resample_counts(rng, samples, settings.bootstrap)
     rows = []
     for statistic in _STATISTICS:
         question = Question(
+            key=statistic.key,
             claim="C5",
             dataset=dataset,
             quantity=statistic.quantity,
@@ -208,6 +209,8 @@ def _bends(p: Points) -> bool:
 class Statistic:
     """What is computed for each network and averaged over them."""
 
+    #: of its row
+    key: str
     quantity: str
     effect: str
     null: float
@@ -224,6 +227,7 @@ class Statistic:
 
 _STATISTICS = (
     Statistic(
+        "C5.loss",
         "loss and log10 Jacobian norm at a point",
         "mean Spearman's rho",
         0.0,
@@ -233,6 +237,7 @@ _STATISTICS = (
         lambda p, counts: resampled.rank_correlation(p.log10_norm, p.loss, counts),
     ),
     Statistic(
+        "C5.error",
         "misclassification by Jacobian norm at a point",
         "mean ROC AUC",
         0.5,
@@ -242,6 +247,7 @@ _STATISTICS = (
         lambda p, counts: resampled.auc(p.log10_norm, p.wrong, counts),
     ),
     Statistic(
+        "C5.slope",
         "misclassification on log10 Jacobian norm at a point",
         "mean logistic slope per decade",
         0.0,
@@ -271,7 +277,7 @@ def _over_networks(
     """
     values = np.array([statistic.estimate(p) for p in used])
     resamples = counts.shape[1]
-    rng = generator(settings.seed, f"bootstrap {question.purpose} networks")
+    rng = question.draws(settings, what="networks")
     drawn = resample_counts(rng, len(used), resamples).astype(float)
     total, weight = np.zeros(resamples), np.zeros(resamples)
     undefined = 0
@@ -305,6 +311,7 @@ def _gee_row(
     all_points: list[Points], left_out: LeftOut, dataset: str, samples: int, settings: Settings
 ) -> Row:
     question = Question(
+        key="C5.gee",
         claim="C5",
         dataset=dataset,
         quantity="misclassification on log10 Jacobian norm at a point, all networks",
@@ -313,7 +320,7 @@ def _gee_row(
         claimed=1,
     )
     used, reasons = _usable(all_points, _varies, left_out)
-    rng = generator(settings.seed, f"GEE points {dataset}")
+    rng = question.draws(settings, what="points")
     subset = np.sort(rng.choice(samples, min(GEE_POINTS, samples), replace=False))
     text = f"{reasons}; a seeded subset of {len(subset)} of {samples} points"
     return answer(

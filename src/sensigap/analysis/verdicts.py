@@ -8,6 +8,7 @@ import numpy as np
 from statsmodels.stats.multitest import multipletests
 
 from sensigap.analysis.bootstrap import DoesNotApply, Result
+from sensigap.seeds import generator
 
 SUPPORTED = "supported"
 CONTRADICTED = "contradicted"
@@ -40,6 +41,8 @@ class Settings:
 class Question:
     """What a row asks, before any number is known."""
 
+    #: names the row among all of its data set, whatever is said of it: 'C0.size.raw'
+    key: str
     claim: str
     dataset: str
     quantity: str
@@ -51,13 +54,25 @@ class Question:
     null: float = 0.0
     #: to compare with, without a verdict
     control: bool = False
-    #: quantity of another row of this claim without which this row does not speak to the claim
+    #: key of another row of the data set without which this row does not speak to the claim
     presumes: str = ""
 
-    @property
-    def purpose(self) -> str:
-        """Names the random draws of this row, so that no other row's depend on it."""
-        return f"{self.claim} {self.dataset} {self.quantity} {self.test}"
+    def draws(self, settings: Settings, *, what: str = "") -> np.random.Generator:
+        """This row's random draws, on which no other row's depend: see `draws`.
+
+        Args:
+            settings: of the tests.
+            what: is drawn, where a row draws several things.
+        """
+        return draws(settings, self.dataset, f"{self.key} {what}".strip())
+
+
+def draws(settings: Settings, dataset: str, key: str) -> np.random.Generator:
+    """Random draws that depend on the analysis' seed, the data set and a key alone.
+
+    So they are the same whatever else is asked, and in whatever words.
+    """
+    return generator(settings.seed, f"analysis {dataset} {key}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,9 +155,8 @@ def judge(
     say, it neither supports nor contradicts it.
     """
     given = [verdict(row, p, settings) for row, p in zip(rows, p_holm, strict=True)]
-    by_quantity = {
-        (row.question.claim, row.question.dataset, row.question.quantity): own
-        for row, own in zip(rows, given, strict=True)
+    by_key = {
+        (row.question.dataset, row.question.key): own for row, own in zip(rows, given, strict=True)
     }
     judged = []
     for row, own in zip(rows, given, strict=True):
@@ -150,7 +164,7 @@ def judge(
         if not question.presumes:
             judged.append((own, ""))
             continue
-        presumed = by_quantity[question.claim, question.dataset, question.presumes]
+        presumed = by_key[question.dataset, question.presumes]
         if presumed == SUPPORTED:
             judged.append((own, "the gap moved as presumed"))
             continue

@@ -8,6 +8,7 @@ from sensigap.config.faults import Fault, Path, near_miss, written
 from sensigap.config.models import SETTINGS
 from sensigap.config.valid import FAULTY, Valid, as_list, as_mapping
 from sensigap.datasets.known import KNOWN
+from sensigap.factors import FACTORS
 
 
 def faults_between(valid: Valid) -> list[Fault]:
@@ -112,16 +113,17 @@ def _batches(valid: Valid) -> Iterator[Fault]:
         if optimizers and all(value == "lbfgs" for value in optimizers):
             continue
         sizes = {name: valid.dataset(name, "train_size") for name in group.datasets}
+        # the side beside a full-batch one, for which the full batch would be no other
+        other = group.factor.minibatch if group.factor else None
         for path, batch in group.values["batch_size"]:
             for name, size in sizes.items():
-                if size is None or batch < size or (batch == size and group.factor != "batch"):
+                if size is None or batch < size or (batch == size and not other):
                     continue
-                below = group.factor == "batch"
                 yield Fault(
                     path,
                     f"found {batch}",
-                    f"{'below' if below else 'at most'} {size}, the training set of {name}"
-                    + (", for the pair's minibatch side" if below else ""),
+                    f"{'below' if other else 'at most'} {size}, the training set of {name}"
+                    + (f", for the pair's {other.adjective} side" if other else ""),
                 )
                 break
 
@@ -172,11 +174,13 @@ def _full_batch_augmentation(valid: Valid) -> Iterator[Fault]:
     for group in valid.groups:
         augmented = [path for path, value in group.values["augmentation"] if value is True]
         full = [path for path, value in group.values["optimizer"] if value == "lbfgs"]
-        if augmented and group.factor == "batch":
+        side = group.factor.full_batch if group.factor else None
+        if augmented and group.factor and side:
             yield Fault(
                 augmented[0],
                 "found true",
-                "false in the factor batch: the full-batch side, lbfgs, cannot be augmented",
+                f"false in the factor {group.factor.name}: the {side.adjective} side, lbfgs, "
+                "cannot be augmented",
             )
         elif augmented and full:
             yield Fault(
@@ -192,7 +196,7 @@ def _full_batch_precision(valid: Valid) -> Iterator[Fault]:
     for group in valid.groups:
         full = [path for path, value in group.values["optimizer"] if value == "lbfgs"]
         for path, value in group.values["precision"]:
-            if value in ("tf32", "bf16") and (full or group.factor == "batch"):
+            if value in ("tf32", "bf16") and full:
                 yield Fault(
                     path,
                     f'found "{value}" for networks with lbfgs',
@@ -205,22 +209,27 @@ def _full_batch_precision(valid: Valid) -> Iterator[Fault]:
 def _factors(valid: Valid) -> Iterator[Fault]:
     for name, factor in valid.section("factors").items():
         axes, path = as_mapping(as_mapping(factor).get("axes")), ("factors", name, "axes")
-        own = "optimizer" if name == "batch" else name
-        if own in axes:
-            yield Fault(
-                (*path, own),
-                "the factor's own hyper-parameter cannot be an axis",
-                "any other hyper-parameter",
-                "leave it out: the factor sets it on both sides of a pair",
-            )
-        for key in ("learning_rate", "batch_size", "steps"):
-            values = as_list(axes.get(key))
-            if name == "batch" and len(values) > 1:
+        if name not in FACTORS:
+            continue  # an unknown key, which is told already
+        record = FACTORS[name]
+        for own in record.own:
+            if own in axes:
                 yield Fault(
-                    (*path, key),
-                    f"found {len(values)} values",
-                    "one value: the full-batch side does not use it and would be in several pairs",
+                    (*path, own),
+                    "the factor's own hyper-parameter cannot be an axis",
+                    "any other hyper-parameter",
+                    "leave it out: the factor sets it on both sides of a pair",
                 )
+        for side in record.sides:
+            for key in side.unused:
+                values = as_list(axes.get(key))
+                if len(values) > 1:
+                    yield Fault(
+                        (*path, key),
+                        f"found {len(values)} values",
+                        f"one value: the {side.adjective} side does not use it and would be in "
+                        "several pairs",
+                    )
 
 
 def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:

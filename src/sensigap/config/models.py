@@ -13,6 +13,7 @@ from sensigap.config.base import Section, key
 from sensigap.config.hyperparameters import Axes, Defaults, Row
 from sensigap.datasets.known import KNOWN, DatasetFacts
 from sensigap.declarations import MEASURES, Measure
+from sensigap.factors import FACTORS
 from sensigap.spec import SEED_MAX
 
 DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
@@ -128,16 +129,16 @@ class Factor(Section):
     )
 
 
-class Factors(Section):
-    """The factors whose effect is compared in pairs; null or left out: not compared."""
-
-    labels: Factor | None = key("random against true labels (C3)", default=None)
-    augmentation: Factor | None = key("no augmentation against augmentation (C4)", default=None)
-    unit: Factor | None = key("hardsigmoid against relu (C4)", default=None)
-    batch: Factor | None = key(
-        "full-batch lbfgs against minibatch momentum (C3); optimizer is no axis, learning_rate, "
-        "batch_size and steps hold one value at most",
-        default=None,
+if TYPE_CHECKING:
+    Factors = Section
+else:
+    Factors = create_model(
+        "Factors",
+        __base__=Section,
+        __doc__="The factors whose effect is compared in pairs; null or left out: not compared.",
+        **{
+            name: (Factor | None, key(record.key, default=None)) for name, record in FACTORS.items()
+        },
     )
 
 

@@ -13,20 +13,13 @@ from sensigap.config.faults import Fault, Path
 from sensigap.config.hyperparameters import Defaults
 from sensigap.config.models import Dataset, resolve
 from sensigap.datasets.known import KNOWN
+from sensigap.factors import FACTORS, Factor
 
 #: stands in for a value in which a fault has been found already
 FAULTY = object()
 
 #: hyper-parameter -> (path, value) of each of its values
 Located = dict[str, list[tuple[Path, Any]]]
-
-#: the hyper-parameters that a factor sets on the side that the checks must look at
-_FACTOR_SIDE: dict[str, dict[str, Any]] = {
-    "labels": {},
-    "augmentation": {"augmentation": True},
-    "unit": {},
-    "batch": {"optimizer": "momentum"},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +28,15 @@ class Group:
 
     Attributes:
         datasets: names of the data sets covered, as far as they are valid.
-        values: the valid values of every hyper-parameter, defaults included.
+        values: the valid values of every hyper-parameter, defaults and a factor's sides included.
         given: the hyper-parameters that the place names itself.
-        factor: name of the factor, '' for the others.
+        factor: the factor, None for the others.
     """
 
     datasets: tuple[str, ...]
     values: Located
     given: frozenset[str]
-    factor: str = ""
+    factor: Factor | None = None
 
 
 class Valid:
@@ -104,20 +97,27 @@ class Valid:
                 for j, row in enumerate(as_list(block.get("rows"))):
                     groups.append(self._group(block, _row((*path, "rows", j), row)))
             else:
-                factor = str(path[1]) if path[0] == "factors" else ""
+                factor = FACTORS[str(path[1])] if path[0] == "factors" else None
                 groups.append(self._group(block, _axes(path, block), factor, path))
         for j, row in enumerate(as_list(self.section("measures", "slices").get("networks"))):
             groups.append(self._group({}, _row(("measures", "slices", "networks", j), row)))
         return groups
 
     def _group(
-        self, block: Mapping[str, Any], given: Located, factor: str = "", path: Path = ()
+        self,
+        block: Mapping[str, Any],
+        given: Located,
+        factor: Factor | None = None,
+        path: Path = (),
     ) -> Group:
         named = block.get("datasets")
         listed = () if named is FAULTY else self.listed
         covered = tuple(name for name in listed if named is None or name in named)
-        fixed = {name: [(path, value)] for name, value in _FACTOR_SIDE.get(factor, {}).items()}
-        return Group(covered, {**self._defaults, **given, **fixed}, frozenset(given), factor)
+        values = {**self._defaults, **given}
+        if factor:
+            for name in factor.own:
+                values[name] = [(path, side.hyperparameters[name]) for side in factor.sides]
+        return Group(covered, values, frozenset(given), factor)
 
     @functools.cached_property
     def _defaults(self) -> Located:

@@ -1,6 +1,7 @@
 """Figures: a module each with a pure function `figure`; `draw` reads surveys and writes files."""
 
-from sensigap.figures.files import FIGURES, SUFFIXES, draw, save
+from sensigap.figure_names import FIGURES
+from sensigap.figures.files import SUFFIXES, Sources, draw, drawn, save
 from sensigap.figures.style import Drawn
 
-__all__ = ["FIGURES", "SUFFIXES", "Drawn", "draw", "save"]
+__all__ = ["FIGURES", "SUFFIXES", "Drawn", "Sources", "draw", "drawn", "save"]

@@ -5,9 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from sensigap.analysis.survey_table import LeftOut
+from sensigap.figure_names import FIGURES
 
 #: dataset, or another part of the figure -> (number drawn, what was left out)
 Counts = Mapping[str, tuple[int, LeftOut]]
+
+
+def titled(name: str, text: str) -> str:
+    """A figure's caption: its title, and what more is to be said."""
+    return f"{FIGURES[name]}. {text}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sensigap import seeds
+from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.paths import ANCHORS, WINDOW, ellipse_networks, zero_norms
 from sensigap.analysis.verdicts import Settings
-from sensigap.figures.captions import Counts, counts_sentence, plural
+from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import COLOURS, Drawn, empty_panel, message_figure, panels, styled
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 
@@ -46,11 +47,11 @@ def figure(
     Args:
         surveys: survey root group by dataset.
         ellipses: its group 'ellipses', where ellipses were measured.
-        settings: of the analysis: resamples and seed of the intervals.
+        settings: of the analysis: level, resamples and seed of the intervals.
 
     Returns:
         Numbers: one row a dataset, state, kind, quantity and angle (rad); `mean` over networks of
-        each network's mean over its ellipses, the 95% percentile interval `low`, `high` of a
+        each network's mean over its ellipses, the percentile interval `low`, `high` of a
         bootstrap over networks, and `n` networks.
     """
     settings = settings or Settings()
@@ -63,8 +64,8 @@ def figure(
         if networks
     }
     counts = {name: (len(networks), left_out) for name, (networks, left_out) in chosen.items()}
-    numbers = _numbers(measured, settings.bootstrap, settings.seed)
-    caption = _caption(measured, counts, settings.bootstrap)
+    numbers = _numbers(measured, settings)
+    caption = _caption(measured, counts, settings)
     if not measured:
         return Drawn(message_figure("No ellipses were measured in this study."), numbers, caption)
     drawn, axes = panels(len(surveys), len(QUANTITIES), 2.3, sharex=True)
@@ -92,13 +93,14 @@ def figure(
     return Drawn(drawn, numbers, caption)
 
 
-def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> pd.DataFrame:
+def _numbers(measured: Mapping[str, xr.Dataset], settings: Settings) -> pd.DataFrame:
     frames = []
+    ends = [settings.alpha / 2, 1 - settings.alpha / 2]
     for position, (name, group) in enumerate(measured.items()):
         n = group.sizes["network"]
         weights = (
-            seeds.generator(seed, "figure: ellipses", position)
-            .multinomial(n, np.full(n, 1 / n), size=resamples)
+            seeds.generator(settings.seed, "figure: ellipses", position)
+            .multinomial(n, np.full(n, 1 / n), size=settings.bootstrap)
             .astype(np.float64)
             / n
         )
@@ -106,7 +108,7 @@ def _numbers(measured: Mapping[str, xr.Dataset], resamples: int, seed: int) -> p
             for i, state in enumerate(STATES):
                 for j, kind in enumerate(ELLIPSE_KINDS):
                     resampled = weights @ network[:, i, j]
-                    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+                    low, high = np.quantile(resampled, ends, axis=0)
                     frames.append(
                         pd.DataFrame(
                             {
@@ -186,7 +188,7 @@ def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
 def _caption(
     measured: Mapping[str, xr.Dataset],
     counts: Counts,
-    resamples: int,
+    settings: Settings,
 ) -> str:
     size = "".join(
         f" {name}: {plural(group.sizes['ellipse'], 'ellipse')} of each kind and network,"
@@ -195,13 +197,14 @@ def _caption(
         f"{zero_norms(group['jacobian_norm'].sel(state='initial').to_numpy())}."
         for name, group in measured.items()
     )
-    return (
-        "Sensitivity along ellipses in input space (C1). Each curve is the mean over networks of a "
-        "network's mean over its ellipses: the norm of the softmax output's Jacobian at each "
-        "angle, and the number of linear-region boundaries crossed on arcs of equal angle, per "
-        "unit of arc length in standardised input space and per radian. Two kinds of ellipse "
-        "pass through three training points, their anchors, at π/3, π and 5π/3 (grey bands: within "
-        "π/12 of an anchor); random ellipses have no anchors. Solid: trained networks; dashed: the "
-        "same networks before training. Shaded: 95% bootstrap intervals over networks "
-        f"({resamples:,} resamples).{size} " + counts_sentence("network", counts)
+    return titled(
+        "ellipses",
+        "Each curve is the mean over networks of a network's mean over its ellipses: the norm of "
+        "the softmax output's Jacobian at each angle, and the number of linear-region boundaries "
+        "crossed on arcs of equal angle, per unit of arc length in standardised input space and "
+        "per radian. Two kinds of ellipse pass through three training points, their anchors, at "
+        "π/3, π and 5π/3 (grey bands: within π/12 of an anchor); random ellipses have no anchors. "
+        "Solid: trained networks; dashed: the same networks before training. Shaded: "
+        f"{level_text(settings.alpha)} bootstrap intervals over networks ({settings.bootstrap:,} "
+        f"resamples).{size} " + counts_sentence("network", counts),
     )

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sensigap.analysis.factors import pairs
-from sensigap.figures.captions import Counts, counts_sentence
+from sensigap.factors import FACTORS
+from sensigap.figures.captions import Counts, counts_sentence, titled
 from sensigap.figures.style import (
     COLOURS,
     GREY,
@@ -29,13 +30,6 @@ QUANTITIES = {
     "sensitivity": "Jacobian norm",
     "transitions": "transitions",
 }
-#: factor -> title, and its two sides as said on the axes: presumed worse, presumed better
-FACTORS = {
-    "labels": ("labels", "random labels", "true labels"),
-    "augmentation": ("augmentation", "no augmentation", "augmentation"),
-    "unit": ("unit", "HardSigmoid", "ReLU"),
-    "batch": ("batch", "full batch", "minibatch"),
-}
 COLUMNS = ["dataset", "factor", "pair", "quantity", "worse", "better"]
 
 
@@ -52,11 +46,11 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
     """
     frames, counts = [], {}
     for name, survey in surveys.items():
-        for factor, (title, _, _) in FACTORS.items():
+        for factor, record in FACTORS.items():
             table, left_out = pairs(survey, factor)
             if not left_out.total:
                 continue
-            counts[f"{name}, {title}"] = (len(table), left_out)
+            counts[f"{name}, {record.title}"] = (len(table), left_out)
             frames += [
                 pd.DataFrame(
                     {
@@ -85,11 +79,11 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
         for panel, factor in zip(row, shown, strict=False):
             chosen = numbers[(numbers["factor"] == factor) & (numbers["quantity"] == quantity)]
             _panel(panel, chosen, list(surveys), log=quantity != "gap")
-            title, worse, better = FACTORS[factor]
-            panel.set_ylabel(worse, labelpad=1)
-            panel.set_xlabel(better, labelpad=1)
+            record = FACTORS[factor]
+            panel.set_ylabel(record.worse.words, labelpad=1)
+            panel.set_xlabel(record.better.words, labelpad=1)
             if quantity == "gap":
-                panel.set_title(title)
+                panel.set_title(record.title)
         row[0].annotate(
             QUANTITIES[quantity],
             (0, 0.5),
@@ -163,14 +157,14 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
                 f"{count} in the panels on the {name}, where a side was not measured or 0"
             )
     text = (
-        "Pairs of networks that differ in one factor (C3, C4). Each mark is a pair that shares "
+        "Each mark is a pair that shares "
         "every hyper-parameter and seed but the factor; both sides fit their training set. The "
         "side presumed to generalize worse stands on the vertical axis, the better one on the "
         "horizontal axis: above the diagonal, the worse side has the larger value. Rows: "
         "generalization gap (difference of accuracies), mean Jacobian norm over all test points, "
-        "mean transitions over the chosen test points. In the pairs on the batch (L-BFGS on the "
-        "full batch, momentum SGD on minibatches), optimizer, batch size, learning rate and number "
-        "of steps change together. "
+        "mean transitions over the chosen test points. "
     )
+    text += "".join(f"{record.caption} " for record in FACTORS.values() if record.caption)
     text += counts_sentence("pair", counts) if counts else "The study has no pairs."
-    return text + (f" Further left out: {'; '.join(missing)}." if missing else "")
+    text += f" Further left out: {'; '.join(missing)}." if missing else ""
+    return titled("factors", text)

@@ -1,12 +1,15 @@
 """Reads surveys, draws a figure, writes it as PDF, PNG, CSV and caption."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import xarray as xr
 
 from sensigap import survey as stores
+from sensigap.analysis.leaderboard import read_leaderboard
 from sensigap.analysis.verdicts import Settings
+from sensigap.figure_names import FIGURES
 from sensigap.figures import (
     ellipses,
     factors,
@@ -24,47 +27,74 @@ from sensigap.schema import GROUPS
 SUFFIXES = (".pdf", ".png", ".csv", ".txt")
 
 
-def _ellipses(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
-    return ellipses.figure(_roots(surveys), _group(surveys, "ellipses"), settings)
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What the figures of a study are drawn from."""
+
+    #: survey store by dataset
+    surveys: Mapping[str, Path]
+    #: the leaderboard of measures (CSV), as `sensigap.analysis` writes it
+    leaderboard: Path
+    #: of the analysis, whose choices the figures share
+    settings: Settings
+
+    def roots(self) -> dict[str, xr.Dataset]:
+        """The root group of each survey."""
+        return {name: stores.read(path, "survey") for name, path in self.surveys.items()}
+
+    def group(self, group: str) -> dict[str, xr.Dataset]:
+        """The group of each survey that has it."""
+        return {
+            name: stores.read(path, GROUPS[group], group=group)
+            for name, path in self.surveys.items()
+            if (Path(path) / group / ".zgroup").exists()
+        }
 
 
-def _slices(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
-    return slices.figure(_roots(surveys), _group(surveys, "slices"))
-
-
-def _parameters(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
-    return parameters.figure(_roots(surveys))
-
-
-def _sensitivity(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
-    return sensitivity.figure(_roots(surveys))
-
-
-def _factors(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
-    return factors.figure(_roots(surveys))
-
-
-def _points(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
-    return points.figure(_roots(surveys), settings)
-
-
-def _leaderboard(surveys: Mapping[str, Path], settings: Settings) -> Drawn:
-    return leaderboard.figure(_roots(surveys), settings)
-
-
-#: name of a figure -> reads surveys and draws it; in the order of the report
-FIGURES: dict[str, Callable[[Mapping[str, Path], Settings], Drawn]] = {
-    "sensitivity": _sensitivity,
-    "parameters": _parameters,
-    "factors": _factors,
-    "points": _points,
-    "ellipses": _ellipses,
-    "slices": _slices,
-    "leaderboard": _leaderboard,
+#: name of a figure -> reads what it needs and draws it
+_FIGURES: dict[str, Callable[[Sources], Drawn]] = {
+    "sensitivity": lambda sources: sensitivity.figure(sources.roots()),
+    "parameters": lambda sources: parameters.figure(sources.roots()),
+    "factors": lambda sources: factors.figure(sources.roots()),
+    "points": lambda sources: points.figure(sources.roots(), sources.settings),
+    "ellipses": lambda sources: ellipses.figure(
+        sources.roots(), sources.group("ellipses"), sources.settings
+    ),
+    "slices": lambda sources: slices.figure(sources.roots(), sources.group("slices")),
+    "leaderboard": lambda sources: leaderboard.figure(
+        sources.roots(), read_leaderboard(sources.leaderboard), sources.settings
+    ),
 }
 
 
-def draw(name: str, surveys: Mapping[str, Path], stem: Path, settings: Settings) -> list[Path]:
+def drawn(name: str, sources: Sources) -> Drawn:
+    """Draws a figure, and writes nothing.
+
+    Args:
+        name: a key of `FIGURES`.
+        sources: what it is drawn from.
+
+    Raises:
+        ValueError: there is no figure of that name, or the leaderboard lacks columns.
+        FileNotFoundError, SchemaError: a survey or the leaderboard is missing, or a survey does not
+            keep its schema.
+    """
+    if name not in FIGURES:
+        raise ValueError(
+            f"there is no figure {name!r}; expected one of {', '.join(FIGURES)}: "
+            "correct the name, or add a module to sensigap.figures"
+        )
+    return _FIGURES[name](sources)
+
+
+def draw(
+    name: str,
+    surveys: Mapping[str, Path],
+    stem: Path,
+    settings: Settings,
+    *,
+    leaderboard: Path,
+) -> list[Path]:
     """Draws a figure from survey stores and writes `stem` + '.pdf', '.png', '.csv', '.txt'.
 
     Equal surveys and settings give equal bytes with the same version of matplotlib.
@@ -74,20 +104,16 @@ def draw(name: str, surveys: Mapping[str, Path], stem: Path, settings: Settings)
         surveys: survey store by dataset.
         stem: path of the files without their suffix.
         settings: of the analysis, whose choices the figures share.
+        leaderboard: the leaderboard of measures (CSV), as `sensigap.analysis` writes it; only the
+            figure of that name reads it.
 
     Returns:
         The files written.
 
     Raises:
-        ValueError: there is no figure of that name.
-        FileNotFoundError, SchemaError: a survey is missing or does not keep its schema.
+        ValueError, FileNotFoundError, SchemaError: as `drawn`.
     """
-    if name not in FIGURES:
-        raise ValueError(
-            f"there is no figure {name!r}; expected one of {', '.join(FIGURES)}: "
-            "correct the name, or add a module to sensigap.figures"
-        )
-    return save(FIGURES[name](surveys, settings), stem)
+    return save(drawn(name, Sources(surveys, leaderboard, settings)), stem)
 
 
 @styled
@@ -113,16 +139,3 @@ def save(drawn: Drawn, stem: Path) -> list[Path]:
             writers[suffix](temporary)
         written.append(path)
     return written
-
-
-def _roots(surveys: Mapping[str, Path]) -> dict[str, xr.Dataset]:
-    return {name: stores.read(path, "survey") for name, path in surveys.items()}
-
-
-def _group(surveys: Mapping[str, Path], group: str) -> dict[str, xr.Dataset]:
-    """The group of each survey that has it."""
-    return {
-        name: stores.read(path, GROUPS[group], group=group)
-        for name, path in surveys.items()
-        if (Path(path) / group / ".zgroup").exists()
-    }

@@ -8,10 +8,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from sensigap.analysis.leaderboard import STATISTICS, leaderboard
+from sensigap.analysis.bootstrap import level_text
+from sensigap.analysis.leaderboard import STATISTICS
 from sensigap.analysis.survey_table import LeftOut, survey_members
 from sensigap.analysis.verdicts import Settings
-from sensigap.figures.captions import counts_sentence
+from sensigap.figures.captions import counts_sentence, titled
 from sensigap.figures.style import (
     COLOURS,
     GREY,
@@ -41,17 +42,17 @@ _ROW_INCHES = 0.25
 
 
 @styled
-def figure(surveys: Mapping[str, xr.Dataset], settings: Settings) -> Drawn:
+def figure(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Settings) -> Drawn:
     """Each measure's correlations with the gap as dots with intervals, a panel a dataset.
 
     Args:
         surveys: survey root group by dataset.
-        settings: of the analysis.
+        board: their leaderboard, as `sensigap.analysis.leaderboard` makes it.
+        settings: of the analysis that made it.
 
     Returns:
         Numbers: one row a measure and dataset, of those with a value; in the order drawn.
     """
-    board = leaderboard(surveys, settings)
     names = [STATISTICS[statistic][0] for statistic in MARKS]
     board = board[board[names].notna().any(axis=1)]
     # one order for all panels: by the mean over the data sets
@@ -140,8 +141,9 @@ def _caption(surveys: Mapping[str, xr.Dataset], settings: Settings) -> str:
     for name, survey in surveys.items():
         table, left_out = survey_members(survey)
         counts[name] = (len(table), left_out)
-    return (
-        "Sensitivity beside complexity measures of the literature. Rank correlation of each "
+    return titled(
+        "leaderboard",
+        "Rank correlation of each "
         "measure with the generalization gap over the networks of the survey that fit their "
         "training set: among all networks (Spearman), within equal hyper-parameters (Spearman of "
         "rank residuals after dummies for each hyper-parameter), and the granulated Kendall "
@@ -150,7 +152,7 @@ def _caption(surveys: Mapping[str, xr.Dataset], settings: Settings) -> str:
         "larger, so 1 is best and below 0 a measure fails; those of sensitivity look at test "
         "inputs unless they say otherwise, the others at weights and training set. Ordered by the "
         "correlation within hyper-parameters. Lines: intervals that hold "
-        f"{1 - settings.alpha:.0%}, bootstrap over architectures. Norms 'over margin' are divided "
-        "by the 10th percentile of the training "
-        "margins. " + counts_sentence("fitted network", counts)
+        f"{level_text(settings.alpha)}, bootstrap over architectures. Norms 'over margin' are "
+        "divided by the 10th percentile of the training margins. "
+        + counts_sentence("fitted network", counts),
     )

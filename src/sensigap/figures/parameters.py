@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 
 from sensigap.analysis.survey_table import survey_members
 from sensigap.figures.axes import on_log_axis, spearman_text
-from sensigap.figures.captions import Counts, counts_sentence, plural
+from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
     GAP,
     Drawn,
@@ -85,10 +85,10 @@ def _caption(counts: Counts, zeros: int) -> str:
         if zeros
         else ""
     )
-    return (
-        "Size, training loss and generalization gap (C0). Each mark is one network of the survey "
-        "that fits its training set: its generalization gap against its number of weights and "
-        "biases (left) and its cross-entropy over the whole training set (right); colour: number "
-        f"of hidden layers. ρ: Spearman's rank correlation over the marks of the panel.{edge} "
-        + counts_sentence("fitted network", counts)
+    return titled(
+        "parameters",
+        "Each mark is one network of the survey that fits its training set: its generalization gap "
+        "against its number of weights and biases (left) and its cross-entropy over the whole "
+        "training set (right); colour: number of hidden layers. ρ: Spearman's rank correlation "
+        f"over the marks of the panel.{edge} " + counts_sentence("fitted network", counts),
     )

@@ -11,10 +11,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
 from sensigap import seeds
+from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.points import point_networks, points
 from sensigap.analysis.relation import bounds, logit_gradient_norm
 from sensigap.analysis.verdicts import Settings
-from sensigap.figures.captions import Counts, counts_sentence, plural
+from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
     COLOURS,
     Drawn,
@@ -74,14 +75,15 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
 
     Args:
         surveys: survey root group by dataset.
-        settings: of the analysis: which networks are drawn, resamples and seed of the intervals.
+        settings: of the analysis: which networks are drawn, level, resamples and seed of the
+            intervals.
 
     Returns:
         Numbers, one row a mark; `panel` says which of four kinds it is. 'loss' and 'relation': a
         bin of the density, with `value` points; x is the norm, or the norm over M, and y the loss
         (nat). 'bounds': the least (`low`) and greatest (`high`) norm over M at the loss `y_low`.
         'misclassification': the rate (`value`) among `n` points of a bin of norms, of which `x` is
-        the median, with its 95% interval.
+        the median, with the interval that holds 1 - alpha.
     """
     settings = settings or Settings()
     chosen = {name: point_networks(survey, settings) for name, survey in surveys.items()}
@@ -187,7 +189,7 @@ def _numbers(dataset: _Points, settings: Settings, position: int) -> pd.DataFram
     low, high = bounds(np.exp(-loss), dataset.classes, rest=-np.expm1(-loss))
     frames.append(pd.DataFrame({"panel": "bounds", "y_low": loss, "low": low, "high": high}))
     rng = seeds.generator(settings.seed, "figure: points", position)
-    frames.append(_rates(dataset, rng, settings.bootstrap))
+    frames.append(_rates(dataset, rng, settings))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -202,7 +204,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return edges
 
 
-def _rates(dataset: _Points, rng: np.random.Generator, resamples: int) -> pd.DataFrame:
+def _rates(dataset: _Points, rng: np.random.Generator, settings: Settings) -> pd.DataFrame:
     """Misclassification rate in bins of equal numbers of points; bootstrap over networks."""
     edges = np.unique(np.quantile(dataset.norm, np.linspace(0, 1, RATE_BINS + 1)))
     if len(edges) < 2:
@@ -215,10 +217,10 @@ def _rates(dataset: _Points, rng: np.random.Generator, resamples: int) -> pd.Dat
     wrong = np.bincount(cell, dataset.wrong, minlength=size).reshape(dataset.networks, bins)
     median = [np.median(dataset.norm[bin_of == i]) for i in range(bins)]
     share = np.full(dataset.networks, 1 / dataset.networks)
-    weights = rng.multinomial(dataset.networks, share, size=resamples).astype(float)
+    weights = rng.multinomial(dataset.networks, share, size=settings.bootstrap).astype(float)
     with np.errstate(invalid="ignore"):
         resampled = (weights @ wrong) / (weights @ total)
-    low, high = np.nanquantile(resampled, [0.025, 0.975], axis=0)
+    low, high = np.nanquantile(resampled, [settings.alpha / 2, 1 - settings.alpha / 2], axis=0)
     return pd.DataFrame(
         {
             "panel": "misclassification",
@@ -261,14 +263,14 @@ def _rate(panel: Axes, rates: pd.DataFrame) -> None:
 
 def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -> str:
     text = (
-        "Jacobian norm, loss and correctness at single test points (C5). All test points of a "
-        "seeded choice of fitted networks of the survey. Left: density of points by the norm of "
-        "the softmax output's Jacobian and the cross-entropy at the point. Middle: the same, each "
-        "norm divided by its network's M, the root mean square norm of a logit's gradient. If the "
-        "gradients of the logits were orthogonal and of norm M, every point would lie between the "
-        "two curves. Right: share of misclassified points in bins of equal numbers of points, "
-        "whatever their loss, at the bin's median norm (bars: 95% bootstrap interval over "
-        f"networks, {settings.bootstrap:,} resamples). {counts_sentence('network', counts)}"
+        "All test points of a seeded choice of fitted networks of the survey. Left: density of "
+        "points by the norm of the softmax output's Jacobian and the cross-entropy at the point. "
+        "Middle: the same, each norm divided by its network's M, the root mean square norm of a "
+        "logit's gradient. If the gradients of the logits were orthogonal and of norm M, every "
+        "point would lie between the two curves. Right: share of misclassified points in bins of "
+        "equal numbers of points, whatever their loss, at the bin's median norm (bars: "
+        f"{level_text(settings.alpha)} bootstrap interval over networks, {settings.bootstrap:,} "
+        f"resamples). {counts_sentence('network', counts)}"
     )
     for name, dataset in found.items():
         parts = [
@@ -288,4 +290,4 @@ def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -
                 f" Of these, {sparse:,} with a loss or a norm over M below {FLOOR:g} (loss of "
                 f"exactly 0: {lossless:,}) are on the right only."
             )
-    return text
+    return titled("points", text)

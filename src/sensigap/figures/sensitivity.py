@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from sensigap.analysis.survey_table import sensitive, survey_members
 from sensigap.figures.axes import spearman_text
-from sensigap.figures.captions import Counts, counts_sentence
+from sensigap.figures.captions import Counts, counts_sentence, titled
 from sensigap.figures.style import (
     GAP,
     SENSITIVITY,
@@ -101,10 +101,11 @@ def _scatter(panel: Axes, table: pd.DataFrame, **colour: Any) -> PathCollection:
 
 
 def _caption(counts: Counts, hyperparameter: str) -> str:
-    return (
-        "Sensitivity and generalization gap (C2). Each mark is one network of the survey that fits "
-        "its training set: its generalization gap against the mean over all test points of the "
-        "norm of its softmax output's Jacobian (inputs standardised; logarithmic axis). Left: "
-        f"coloured by test accuracy; right: by {hyperparameter.replace('_', ' ')}. ρ: Spearman's "
-        "rank correlation over the marks of the panel. " + counts_sentence("fitted network", counts)
+    return titled(
+        "sensitivity",
+        "Each mark is one network of the survey that fits its training set: its generalization gap "
+        "against the mean over all test points of the norm of its softmax output's Jacobian "
+        "(inputs standardised; logarithmic axis). Left: coloured by test accuracy; right: by "
+        f"{hyperparameter.replace('_', ' ')}. ρ: Spearman's rank correlation over the marks of the "
+        "panel. " + counts_sentence("fitted network", counts),
     )

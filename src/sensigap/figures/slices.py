@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
 from sensigap.analysis.survey_table import LeftOut
-from sensigap.figures.captions import Counts, chosen_counts, counts_sentence, plural
+from sensigap.figures.captions import Counts, chosen_counts, counts_sentence, plural, titled
 from sensigap.figures.style import WIDTH, Drawn, message_figure, note, panels, styled
 from sensigap.kinds import STATES
 
@@ -178,7 +178,7 @@ def _caption(
     counts: Counts,
 ) -> str:
     text = (
-        "Linear regions before and after training. Each panel is the plane through three training "
+        "Each panel is the plane through three training "
         "points (white discs with their class), in standardised inputs; its origin is the plane's "
         "point closest to 0. Dark: where a unit of the last hidden layer passes a threshold, exact "
         "to float32; the pale colour is the predicted class. The note counts the linear regions of "
@@ -187,7 +187,7 @@ def _caption(
     for name, group in shown:
         states = ", ".join(_TITLES[state] + f" {_said(group.sel(state=state))}" for state in STATES)
         text += f"{name}, network {group['network'].item()}: {states}. "
-    return text + counts_sentence("network", counts)
+    return titled("slices", text + counts_sentence("network", counts))
 
 
 def _said(state: xr.Dataset) -> str:

@@ -12,6 +12,7 @@ import markupsafe
 import pandas as pd
 
 from sensigap import survey as stores
+from sensigap.analysis.bootstrap import level_text
 from sensigap.files import written_whole
 from sensigap.report import content
 from sensigap.report.claims import VERDICTS
@@ -22,12 +23,12 @@ _HERE = Path(__file__).parent
 _READING = (
     "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
     "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
-    "below tests one claim on one dataset: an effect with its 95% interval, and a p-value adjusted "
-    "by Holm’s method for the number of rows in the whole table (levels and limits: ‘analysis’ in "
-    "the configuration). Verdicts:"
+    "below tests one claim on one dataset: an effect with its {level} interval, and a p-value "
+    "adjusted by Holm’s method for the number of rows in the whole table (levels and limits: "
+    "‘analysis’ in the configuration). Verdicts:"
 )
 _CLAIMS_COLUMNS = (
-    *("claim", "dataset", "quantity", "test", "n", "left_out", "effect", "estimate"),
+    *("key", "claim", "dataset", "quantity", "test", "n", "left_out", "effect", "estimate"),
     *("low", "high", "p_holm", "verdict", "note"),
 )
 _LEADERBOARD_COLUMNS = (
@@ -40,6 +41,7 @@ _LEADERBOARD_COLUMNS = (
 def build(
     *,
     study: str,
+    alpha: float,
     config_text: str,
     claims: Path,
     leaderboard: Path,
@@ -52,6 +54,7 @@ def build(
 
     Args:
         study: the study's name.
+        alpha: level of the analysis: intervals hold 1 - alpha.
         config_text: its configuration, YAML.
         claims: the table of claims (CSV), as `sensigap.analysis` writes it.
         leaderboard: the leaderboard of measures (CSV), the same.
@@ -72,7 +75,8 @@ def build(
     page = render(
         study=study,
         summary=content.summary(table, opened),
-        reading=_READING,
+        level=level_text(alpha),
+        reading=_READING.format(level=level_text(alpha)),
         legend=[
             {"word": word, "style": style, "meaning": meaning}
             for word, (style, meaning) in VERDICTS.items()

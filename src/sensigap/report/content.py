@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sensigap.factors import FACTORS
 from sensigap.progress import duration
 from sensigap.report.claims import CLAIMS, VERDICTS, Claim
-from sensigap.spec import FACTOR_SIDES, STATUSES
+from sensigap.spec import STATUSES
 
 #: attributes of a survey longer than this fold away
 LONG = 60
@@ -74,6 +75,7 @@ def _claim_row(row: pd.Series) -> dict[str, Any]:
     details = [row["test"], *(row[name] for name in ("left_out", "note"))]
     prefixes = ["", "left out: ", ""]
     return {
+        "id": f"{row['dataset']}-{row['key']}",
         "verdict": word or "control",
         "style": style,
         "dataset": row["dataset"],
@@ -173,7 +175,7 @@ def network_rows(surveys: Mapping[str, xr.Dataset]) -> list[dict[str, Any]]:
     """Networks by dataset, group of membership and status."""
     rows = []
     for name, survey in surveys.items():
-        groups = GROUPS | {f"pairs: {factor}": f"pair_{factor}" for factor in FACTOR_SIDES}
+        groups = GROUPS | {f"pairs: {factor}": f"pair_{factor}" for factor in FACTORS}
         status = survey["status"].to_numpy()
         for group, column in groups.items():
             if column is None:

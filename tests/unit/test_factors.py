@@ -1,0 +1,135 @@
+"""The records of the factors, and what follows from them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sensigap.factors import FACTORS, Factor, Side
+
+REPOSITORY = Path(__file__).parents[2]
+
+#: a fifth factor, everywhere, from its record alone
+FIFTH = """
+from sensigap.factors import FACTORS, Factor, Side
+
+FACTORS["scale"] = Factor(
+    name="scale",
+    claim="C3",
+    worse=Side(
+        name="wide", hyperparameters={"gain": 4.0}, words="large weights", unused=("width",)
+    ),
+    better=Side(name="plain", hyperparameters={"gain": 1.0}, words="usual weights"),
+    key="large against usual initial weights (C3)",
+    title="scale of weights",
+    note="told in every row",
+    transitions_note="told of transitions",
+    caption="Of the scale, this is said.",
+)
+
+import csv
+import io
+
+import synthetic
+from sensigap import schema
+from sensigap.analysis.claims import Settings, claims
+from sensigap.config import ConfigError, documentation, load
+from sensigap.design import design, table
+from sensigap.figures import factors
+from sensigap.report.content import network_rows
+
+STUDY = {
+    "study": "t",
+    "datasets": {"digits": {}},
+    "survey": [{"search": "grid", "axes": {"seed": [0]}}],
+}
+
+# configuration
+assert "| `scale` | null, or a mapping |  | `null` | large against usual" in documentation.tables()
+try:
+    load(STUDY | {"factors": {"scale": {"axes": {"gain": [1.0], "width": [8, 16]}}}})
+except ConfigError as error:
+    assert len(error.faults) == 2
+    assert "factors.scale.axes.gain: the factor's own hyper-parameter" in str(error)
+    assert "found 2 values; allowed: one value: the large-weights side does not" in str(error)
+else:
+    raise AssertionError("a factor's own axis is allowed")
+
+# design
+members = design(load(STUDY | {"factors": {"scale": {"axes": {"depth": [1, 2]}}}}))
+paired = [member for member in members.values() if member.pairs]
+sides = sorted((m.spec.depth, m.pairs["scale"][1], m.spec.gain) for m in paired)
+assert sides == [(1, "plain", 1.0), (1, "wide", 4.0), (2, "plain", 1.0), (2, "wide", 4.0)]
+rows = list(csv.DictReader(io.StringIO(table(members))))
+assert sum(row["side_scale"] == "wide" for row in rows) == 2
+
+# survey
+survey = synthetic.survey(
+    networks=60, samples=60, transition_points=20, pairs={"scale": 40}, seed=3, unfitted=0
+)
+assert "pair_scale" in schema.SCHEMAS["survey"].coordinates
+
+# table of claims
+found = claims({"digits": survey}, {}, Settings(bootstrap=200, point_networks=2)).set_index("key")
+for what in ("gap", "norm", "transitions"):
+    row = found.loc[f"C3.scale.{what}"]
+    assert row["claim"] == "C3"
+    assert row["verdict"] == "supported"
+    assert "told in every row" in row["note"]
+    assert ("told of transitions" in row["note"]) == (what == "transitions")
+    assert "wide" in row["effect"] and "plain" in row["effect"]
+
+# figure and report
+drawn = factors.figure({"digits": survey})
+assert set(drawn.numbers["factor"]) == {"scale"}
+assert "this is said." in drawn.caption and "digits, scale of weights: n = " in drawn.caption
+panel = drawn.figure.axes[0]
+assert panel.get_title(loc="left") == "scale of weights"
+assert (panel.get_ylabel(), panel.get_xlabel()) == ("large weights", "usual weights")
+assert any(row["group"] == "pairs: scale" for row in network_rows({"digits": survey}))
+print("everywhere")
+"""
+
+
+def test_a_factor_is_one_record():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FIFTH],
+        env={"PYTHONPATH": f"{REPOSITORY / 'src'}:{Path(__file__).parent}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "everywhere\n", done.stderr
+
+
+def test_records_have_the_names_that_they_stand_under():
+    assert list(FACTORS) == ["labels", "augmentation", "unit", "batch"]
+    assert [(name, record.name) for name, record in FACTORS.items()] == [
+        (name, name) for name in FACTORS
+    ]
+    assert [side.name for record in FACTORS.values() for side in record.sides] == [
+        *("random", "true", "none", "augmented", "hardsigmoid", "relu", "full", "minibatch")
+    ]
+
+
+def test_the_full_batch_is_known_by_its_optimizer():
+    assert [(r.full_batch, r.minibatch) for r in FACTORS.values()] == [
+        *[(None, None)] * 3,
+        FACTORS["batch"].sides,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hyperparameters"), [("one", {"gain": 2.0}), ("two", {"width": 2}), ("two", {})]
+)
+def test_sides_that_are_no_pair_are_refused(name, hyperparameters):
+    with pytest.raises(ValueError, match="'f': expected sides of two names"):
+        Factor(
+            name="f",
+            claim="C3",
+            worse=Side(name="one", hyperparameters={"gain": 1.0}, words="one"),
+            better=Side(name=name, hyperparameters=hyperparameters, words="two"),
+            key="k",
+            title="t",
+        )
