@@ -1,2 +1,12 @@
-# The study lives in workflow/; here is where people type `snakemake --cores N`.
+# Where people type `snakemake --cores N`; the study is in workflow/.
 include: "workflow/Snakefile"
+
+
+# an included file cannot say what is made by default
+rule study:
+    """The whole study."""
+    default_target: True
+    input:
+        rules.all.input,
+    message:
+        "Study {RUN.study.study} is complete."

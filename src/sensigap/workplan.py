@@ -68,7 +68,8 @@ class WorkPlan:
         #: cohort -> the study's networks in it
         self.cohorts = cohorts.members(plan, self.members)
         everyone = cohorts.specs_by_cohort(plan)
-        #: cohort -> all its networks, those of other studies included
+        #: cohort -> all its networks; of every cohort of these data sets, and of the study's
+        self.known = everyone
         self.specs: dict[str, list[NetworkSpec]] = {name: everyone[name] for name in self.cohorts}
         #: data sets that have networks
         self.datasets = list(dict.fromkeys(map(cohorts.dataset_of, self.cohorts)))
@@ -91,12 +92,16 @@ class WorkPlan:
         """Name of the store of the data set that a cohort learns, without its ending."""
         return store_name(cohorts.dataset_of(cohort))
 
+    def stores(self) -> list[str]:
+        """Names of the data sets' stores, without their ending."""
+        return [store_name(dataset) for dataset in self.datasets]
+
     def settings(self, measure: str, cohort: str) -> dict[str, Any]:
         """The settings of a measure for a cohort: null filled in, networks as ids of the cohort."""
         settings = self._settings(measure, cohorts.dataset_of(cohort))
         return {
             setting.name: [
-                spec.id for spec in self.specs[cohort] if spec.id in settings[setting.name]
+                spec.id for spec in self.known[cohort] if spec.id in settings[setting.name]
             ]
             if setting.kind == "rows"
             else settings[setting.name]
@@ -110,14 +115,15 @@ class WorkPlan:
     @functools.cache  # noqa: B019
     def measured(self, measure: str) -> list[str]:
         """The cohorts with networks that a measure takes, whatever study asked for them."""
-        chosen = MEASURES[measure].chosen
+        return [cohort for cohort in self.cohorts if self.takes(measure, cohort)]
+
+    def takes(self, measure: str, cohort: str) -> list[NetworkSpec]:
+        """The networks of a cohort that a measure takes if they fit; all of them for 'train'."""
+        chosen = MEASURES[measure].chosen if measure in MEASURES else None
         if chosen is None:
-            return list(self.cohorts)
-        return [
-            cohort
-            for cohort, specs in self.specs.items()
-            if any(chosen(spec.id, self._settings(measure, spec.dataset)) for spec in specs)
-        ]
+            return self.known[cohort]
+        settings = self._settings(measure, cohorts.dataset_of(cohort))
+        return [spec for spec in self.known[cohort] if chosen(spec.id, settings)]
 
     def of_dataset(self, dataset: str, among: Iterable[str] | None = None) -> list[str]:
         """The cohorts of a data set, all of them or those among some."""
@@ -134,9 +140,15 @@ class WorkPlan:
         """What an up-to-date output of a stage carries, see `records.digest`."""
         return records.digest(settings, self.code(stage))
 
-    def design_digest(self) -> str:
-        """A digest of the design table."""
-        return hashlib.sha256(self.design_table().encode()).hexdigest()[:16]
+    @functools.cache  # noqa: B019
+    def design_digest(self, dataset: str | None = None) -> str:
+        """A digest of the design table, or of one data set's rows of it."""
+        members = {
+            identity: member
+            for identity, member in self.members.items()
+            if dataset in (None, member.spec.dataset)
+        }
+        return hashlib.sha256(table(members).encode()).hexdigest()[:16]
 
     # --- what is there ------------------------------------------------------------------------
 

@@ -19,8 +19,6 @@ rule claims:
         f"{STUDY}/logs/claims.log",
     benchmark:
         f"{STUDY}/timings/claims/all.tsv"
-    message:
-        "Testing the claims"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
@@ -30,6 +28,8 @@ rule claims:
     params:
         code=RUN.code("claims"),
         settings=analysis_settings("claims"),
+    message:
+        "Testing the claims"
     script:
         "../scripts/claims.py"
 
@@ -51,8 +51,6 @@ rule leaderboard:
         f"{STUDY}/logs/leaderboard.log",
     benchmark:
         f"{STUDY}/timings/leaderboard/all.tsv"
-    message:
-        "Making the leaderboard of measures"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
@@ -62,6 +60,8 @@ rule leaderboard:
     params:
         code=RUN.code("leaderboard"),
         settings=analysis_settings("leaderboard"),
+    message:
+        "Making the leaderboard of measures"
     script:
         "../scripts/leaderboard.py"
 
@@ -74,14 +74,16 @@ rule figures:
         stale=stale_record("figures"),
     output:
         [
-            report(
-                path,
-                caption="../report/figure.rst",
-                category="Figures",
-                labels={"figure": FIGURES[Path(path).stem]},
+            (
+                report(
+                    path,
+                    caption="../report/figure.rst",
+                    category="Figures",
+                    labels={"figure": FIGURES[Path(path).stem]},
+                )
+                if path.endswith(".png")
+                else path
             )
-            if path.endswith(".png")
-            else path
             for path in figure_files()
         ],
         record=f"{STUDY}/{RECORDS['figures']}",
@@ -89,8 +91,6 @@ rule figures:
         f"{STUDY}/logs/figures.log",
     benchmark:
         f"{STUDY}/timings/figures/all.tsv"
-    message:
-        "Drawing the figures"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
@@ -100,5 +100,7 @@ rule figures:
     params:
         code=RUN.code("figures"),
         settings=analysis_settings("figures"),
+    message:
+        "Drawing the figures"
     script:
         "../scripts/figures.py"

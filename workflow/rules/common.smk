@@ -33,11 +33,21 @@ except (ConfigError, CohortError, OldResultsError) as error:
     sys.exit(1)
 
 STUDY = f"results/{RUN.study.study}"
+ESTIMATE = estimate.Estimate(RUN, gpu=bool(GPUS), cores=workflow.cores)
+if workflow.is_main_process:
+    # said before the run, and handed to whoever follows it
+    print(ESTIMATE.text(), file=sys.stderr)
+    progress.expect(ESTIMATE.expected(str(RUN.folder / "report.html")))
 
 
 def data_store(cohort):
     """The data set that a cohort learns."""
     return f"results/datasets/{RUN.data(cohort)}.zarr"
+
+
+def as_written(path):
+    """Where a file of the results folder lies, for a job that finds it by itself."""
+    return str(RESULTS / Path(path).relative_to("results"))
 
 
 def if_needed(path, made):
@@ -46,7 +56,7 @@ def if_needed(path, made):
     `ancient` protects from newer time stamps only: an input that is missing and comes back reruns
     whoever names it. So those whose own output is there do not name it then.
     """
-    return ancient(path) if not made or (RESULTS / Path(path).relative_to("results")).exists() else []
+    return ancient(path) if not made or Path(as_written(path)).exists() else []
 
 
 def cohort_files(name, among=None, dataset=None):
@@ -80,17 +90,25 @@ def configuration_text():
 
 def stale(output, made_by):
     """A marker to be made first, for an output that carries another digest than it should."""
-    found = RESULTS / Path(output).relative_to("results")
-    return [f"results/stale/{output}"] if RUN.stale(found, made_by) else []
+    return [f"results/stale/{output}"] if RUN.stale(as_written(output), made_by) else []
 
 
 def all_stale():
     """Every marker there is."""
     return [
         *(m for c in RUN.cohorts for m in stale_training(c)),
-        *(m for name in MEASURES for c in RUN.measured(name) for m in stale_measure(name, c)),
+        *(
+            m
+            for name in MEASURES
+            for c in RUN.measured(name)
+            for m in stale_measure(name, c)
+        ),
         *(m for dataset in RUN.datasets for m in stale_survey(dataset)),
-        *(m for table in ("claims", "leaderboard", "figures", "report") for m in stale_record(table)),
+        *(
+            m
+            for table in ("claims", "leaderboard", "figures", "report")
+            for m in stale_record(table)
+        ),
     ]
 
 
@@ -107,12 +125,17 @@ def stale_measure(measure, cohort):
 
 def stale_survey(dataset):
     """Of a survey."""
-    return stale(f"{STUDY}/survey/{dataset}.zarr", RUN.made_by("survey", survey_settings(dataset)))
+    return stale(
+        f"{STUDY}/survey/{dataset}.zarr",
+        RUN.made_by("survey", survey_settings(dataset)),
+    )
 
 
 def stale_record(stage):
     """Of tables, figures and report."""
-    return stale(f"{STUDY}/{RECORDS[stage]}", RUN.made_by(stage, analysis_settings(stage)))
+    return stale(
+        f"{STUDY}/{RECORDS[stage]}", RUN.made_by(stage, analysis_settings(stage))
+    )
 
 
 # stage -> the record that lies beside its files
@@ -132,7 +155,9 @@ def survey_settings(dataset):
 def analysis_settings(stage):
     """What decides tables, figures and report beside the surveys."""
     settings = {"analysis": RUN.study.analysis.model_dump(), "datasets": RUN.datasets}
-    return settings | ({"configuration": configuration_text()} if stage == "report" else {})
+    return settings | (
+        {"configuration": configuration_text()} if stage == "report" else {}
+    )
 
 
 def everything():

@@ -8,14 +8,14 @@ rule dataset:
     log:
         "results/datasets/logs/{data}.log",
     benchmark:
-        "results/datasets/timings/dataset/{data}.tsv"
-    message:
-        "Preparing data set {wildcards.data}"
+        "results/datasets/timings/{data}/dataset.tsv"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
+    message:
+        "Preparing data set {wildcards.data}"
     script:
         "../scripts/dataset.py"

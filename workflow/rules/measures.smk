@@ -11,7 +11,8 @@ for MEASURE in MEASURES.values():
             weights="results/networks/{cohort}/weights.safetensors",
             training="results/networks/{cohort}/training.zarr",
             dataset=lambda wildcards, measure=MEASURE.name: if_needed(
-                data_store(wildcards.cohort), RUN.has_measure(measure, wildcards.cohort)
+                data_store(wildcards.cohort),
+                RUN.has_measure(measure, wildcards.cohort),
             ),
             stale=lambda wildcards, measure=MEASURE.name: stale_measure(
                 measure, wildcards.cohort
@@ -22,8 +23,6 @@ for MEASURE in MEASURES.values():
             f"{STUDY}/logs/{MEASURE.name}/{{cohort}}.log",
         benchmark:
             f"{STUDY}/timings/{MEASURE.name}/{{cohort}}.tsv"
-        message:
-            f"{MEASURE.title} of {{wildcards.cohort}}"
         conda:
             "../../envs/sensigap.yaml"
         threads: 1
@@ -35,9 +34,12 @@ for MEASURE in MEASURES.values():
             * ESTIMATE.minutes(measure, wildcards.cohort),
         params:
             measure=MEASURE.name,
+            data=lambda wildcards: as_written(data_store(wildcards.cohort)),
             code=RUN.code(MEASURE.name),
             settings=lambda wildcards, measure=MEASURE.name: RUN.settings(
                 measure, wildcards.cohort
             ),
+        message:
+            f"{MEASURE.title} of {{wildcards.cohort}}"
         script:
             "../scripts/measure.py"

@@ -5,11 +5,13 @@ rule cohort:
     """Writes down which networks a cohort holds, one row each."""
     output:
         "results/networks/{cohort}/networks.csv",
-    message:
-        "Planning cohort {wildcards.cohort}"
+    log:
+        "results/networks/{cohort}/networks.log",
     priority: 100
     params:
         specs=lambda wildcards: [spec.to_json() for spec in RUN.specs[wildcards.cohort]],
+    message:
+        "Planning cohort {wildcards.cohort}"
     script:
         "../scripts/cohort.py"
 
@@ -18,7 +20,8 @@ rule train:
     """Trains the networks of a cohort, in stacks; goes on from a checkpoint where there is one."""
     input:
         networks=lambda wildcards: if_needed(
-            f"results/networks/{wildcards.cohort}/networks.csv", RUN.trained(wildcards.cohort)
+            f"results/networks/{wildcards.cohort}/networks.csv",
+            RUN.trained(wildcards.cohort),
         ),
         dataset=lambda wildcards: if_needed(
             data_store(wildcards.cohort), RUN.trained(wildcards.cohort)
@@ -31,16 +34,19 @@ rule train:
         "results/networks/{cohort}/train.log",
     benchmark:
         "results/networks/{cohort}/train.tsv"
-    message:
-        "Training the networks of {wildcards.cohort}"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
     resources:
         gpu=GPUS,
-        mem_mb=lambda wildcards, attempt: attempt * ESTIMATE.memory_mb("train", wildcards.cohort),
-        runtime=lambda wildcards, attempt: attempt * ESTIMATE.minutes("train", wildcards.cohort),
+        mem_mb=lambda wildcards, attempt: attempt
+        * ESTIMATE.memory_mb("train", wildcards.cohort),
+        runtime=lambda wildcards, attempt: attempt
+        * ESTIMATE.minutes("train", wildcards.cohort),
     params:
         code=RUN.code("train"),
+        data=lambda wildcards: as_written(data_store(wildcards.cohort)),
+    message:
+        "Training the networks of {wildcards.cohort}"
     script:
         "../scripts/train.py"

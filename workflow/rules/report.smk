@@ -19,8 +19,6 @@ rule report:
         record=f"{STUDY}/{RECORDS['report']}",
     log:
         f"{STUDY}/logs/report.log",
-    message:
-        "Writing the report"
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
@@ -30,5 +28,12 @@ rule report:
     params:
         code=RUN.code("report"),
         settings=analysis_settings("report"),
+        timings=[
+            as_written(f"{STUDY}/timings"),
+            *map(as_written, (f"results/networks/{cohort}" for cohort in RUN.cohorts)),
+            *(as_written(f"results/datasets/timings/{name}") for name in RUN.stores()),
+        ],
+    message:
+        "Writing the report"
     script:
         "../scripts/report.py"

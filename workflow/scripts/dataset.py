@@ -6,7 +6,7 @@ from sensigap.datasets import prepare
 if __name__ == "__main__":
     with job(snakemake):
         prepare(
-            snakemake.wildcards.dataset,
+            snakemake.wildcards.data.rpartition("-")[0],
             snakemake.output[0],
             snakemake.config.get("data_root"),
         )

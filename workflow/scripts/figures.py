@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import job
+from job import job, write_record
 from sensigap.analysis.verdicts import Settings
 from sensigap.figures import FIGURES, draw
 
@@ -14,6 +14,7 @@ if __name__ == "__main__":
                 name,
                 {Path(store).stem: Path(store) for store in snakemake.input.surveys},
                 folder / name,
-                Settings(**snakemake.params.settings),
+                Settings(**snakemake.params.settings["analysis"]),
                 leaderboard=Path(snakemake.input.leaderboard),
             )
+        write_record(snakemake)

@@ -3,20 +3,20 @@
 from job import job
 from sensigap.assembly import assemble
 from sensigap.config import load
+from sensigap.declarations import MEASURES
+from sensigap.records import digest
 from sensigap.survey import provenance
 
 if __name__ == "__main__":
     with job(snakemake):
-        stores = snakemake.input
         assemble(
-            stores.design,
+            snakemake.input.design,
             snakemake.wildcards.dataset,
-            training=stores.training,
-            jacobian=stores.jacobian,
-            transitions=stores.transitions,
-            complexity=stores.complexity,
-            ellipses=stores.get("ellipses", []),
-            slices=stores.get("slices", []),
+            training=snakemake.input.training,
+            measures={name: snakemake.input.get(name, []) for name in MEASURES},
             output=snakemake.output[0],
-            attributes=provenance(configuration=load(snakemake.config).model_dump(mode="json")),
+            attributes=provenance(
+                configuration=load(snakemake.config).model_dump(mode="json"),
+                made_by=digest(snakemake.params.settings, snakemake.params.code),
+            ),
         )

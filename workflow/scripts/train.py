@@ -1,18 +1,21 @@
 """Trains the networks of one cohort."""
 
-from job import execution, job, limit_threads
-from sensigap.cohorts import read_plan, specs_by_cohort
+from pathlib import Path
+
+from job import device, execution, job, limit_threads
+from sensigap.cohorts import read_table
 from sensigap.training.cohort import Settings, train_cohort
 
 if __name__ == "__main__":
     with job(snakemake):
         limit_threads(snakemake.threads)
-        wildcards = snakemake.wildcards
-        plan = read_plan(f"results/{wildcards.study}/plan.csv")
         train_cohort(
-            specs_by_cohort(plan)[wildcards.cohort],
-            snakemake.input.dataset,
+            read_table(Path(snakemake.output.weights).with_name("networks.csv")),
+            snakemake.params.data,
             snakemake.output.weights,
-            snakemake.output.curves,
-            Settings(**execution(snakemake, "checkpoint_seconds", "jobs_per_gpu")),
+            snakemake.output.training,
+            Settings(
+                device=device(snakemake),
+                **execution(snakemake, "checkpoint_seconds", "jobs_per_gpu"),
+            ),
         )

@@ -61,3 +61,19 @@ def execution(snakemake: Any, *keys: str) -> dict[str, Any]:
     """
     given = snakemake.config.get("execution") or {}
     return {key: given[key] for key in keys if key in given}
+
+
+def device(snakemake: Any) -> str:
+    """What a job computes on: a GPU where its rule or the profile gave it one, else the CPU."""
+    from sensigap.training.devices import device_for
+
+    return device_for(int(snakemake.resources.get("gpu", 0)))
+
+
+def write_record(snakemake: Any) -> None:
+    """The record of a rule's files, its last output: their checksums, and what made them."""
+    from sensigap import records, survey
+
+    *files, record = snakemake.output
+    made_by = records.digest(snakemake.params.settings, snakemake.params.code)
+    records.write_record(record, files, made_by, survey.provenance())

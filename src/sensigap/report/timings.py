@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from sensigap.declarations import MEASURES
+
 logger = logging.getLogger(__name__)
 
 #: stages in the order of a run; others follow in alphabetical order
@@ -13,11 +15,7 @@ STAGES = (
     "dataset",
     "design",
     "train",
-    "jacobian",
-    "transitions",
-    "complexity",
-    "ellipses",
-    "slices",
+    *MEASURES,
     "survey",
     "claims",
     "leaderboard",
