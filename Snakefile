@@ -8,5 +8,6 @@ rule study:
     default_target: True
     input:
         rules.all.input,
+    localrule: True
     message:
         "Study {RUN.study.study} is complete."
