@@ -195,9 +195,9 @@ def figure_files():
 
 
 rule stale:
+    """Marks an output that settings or code have left behind, so that it is made again."""
     output:
         temp(touch("results/stale/{output}")),
-    """Marks an output that settings or code have left behind, so that it is made again."""
     localrule: True
     message:
         "Out of date: {wildcards.output}"

@@ -2,15 +2,16 @@
 
 
 rule dataset:
+    """Reads or downloads a data set and keeps it as published.
+
+    It runs where Snakemake does: a login node may reach the internet, compute nodes seldom do.
+    """
     output:
         directory("results/datasets/{data}.zarr"),
     log:
         "results/datasets/logs/{data}.log",
     benchmark:
         "results/datasets/timings/{data}/dataset.tsv"
-    """Reads or downloads a data set and keeps it as published."""
-
-    # a login node may reach the internet, compute nodes seldom do
     localrule: True
     conda:
         "../../envs/sensigap.yaml"

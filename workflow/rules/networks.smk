@@ -2,12 +2,12 @@
 
 
 rule cohort:
+    """Writes down which networks a cohort holds, one row each."""
     output:
         "results/networks/{cohort}/networks.csv",
     log:
         "results/networks/{cohort}/networks.log",
     priority: 100
-    """Writes down which networks a cohort holds, one row each."""
     localrule: True
     params:
         specs=lambda wildcards: [spec.to_json() for spec in RUN.specs[wildcards.cohort]],

@@ -3,11 +3,11 @@
 
 
 rule design:
+    """Writes down which networks the study asks for and what each is compared with."""
     output:
         f"{STUDY}/design.csv",
     log:
         f"{STUDY}/logs/design.log",
-    """Writes down which networks the study asks for and what each is compared with."""
     localrule: True
     params:
         # the table itself: it changes with whatever changes a row, and with nothing else
