@@ -68,6 +68,14 @@ def write_record(
         temporary.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
+def files(path: str | Path) -> list[str]:
+    """The files that a record speaks for, relative to its folder; none where it cannot be read."""
+    try:
+        return list(json.loads(Path(path).read_text("utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def differences(path: str | Path) -> list[str]:
     """What of the files of a record is missing or is not as it was written; a line each.
 

@@ -1,0 +1,53 @@
+"""The command `sensigap`: what is done to results from outside a run."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carries out a command.
+
+    Args:
+        arguments: of the command line; None: those of this process.
+
+    Returns:
+        The exit status: 0, or 1 where something was damaged.
+    """
+    parser = argparse.ArgumentParser(
+        prog="sensigap",
+        description="Studies run with `snakemake` or `make run`; this is for results that exist.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    adopting = commands.add_parser(
+        "adopt",
+        help="take over results that were copied without time stamps",
+        description="Verifies every file of a results folder by its checksum, then dates them in "
+        "the order of the stages, so that a run finds nothing to do. What is damaged is moved "
+        "aside; the next run makes it again.",
+    )
+    adopting.add_argument("results", nargs="?", default="results", help="the folder [results]")
+    return _adopt(Path(parser.parse_args(arguments).results))
+
+
+def _adopt(folder: Path) -> int:
+    from sensigap.adopt import adopt
+
+    try:
+        found = adopt(folder)
+    except FileNotFoundError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for line in found:
+        sys.stderr.write(f"{line}\n")
+    sys.stderr.write(
+        f"{folder}: {len(found)} damaged; run the workflow to make them again.\n"
+        if found
+        else f"{folder}: all files are as they were written; a run has nothing to do for them.\n"
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Takes over results that were copied without their time stamps: verifies them, then dates them.
+
+A workflow engine compares time stamps; after a plain copy they are in the order of copying, and it
+would make everything again. Only what was verified is dated anew, in the order of the stages.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sensigap import cohorts, records, survey, weights
+from sensigap.integrity import DamagedFileError, damaged
+from sensigap.schema import GROUPS
+
+#: seconds between two stages, more than any file system rounds by
+_APART_S = 4.0
+_REMEDY = "make it again"
+_Check = Callable[[Path], object]
+
+
+def adopt(root: str | Path) -> list[str]:
+    """Verifies everything in a results folder and sets its time stamps in the order of the stages.
+
+    What is damaged is moved aside, so that the next run makes it again, and what follows from it.
+
+    Args:
+        root: the results folder.
+
+    Returns:
+        What was damaged, a line each.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or it holds no results.
+    """
+    root = Path(root)
+    outputs = list(_outputs(root))
+    if not outputs:
+        raise FileNotFoundError(
+            f"{root}: expected a results folder with networks or studies, found none there; name "
+            "the folder that holds datasets/ and networks/"
+        )
+    found = []
+    stages = 1 + max(stage for stage, _, _ in outputs)
+    newest = time.time()
+    for stage, path, check in outputs:
+        try:
+            check(path)
+        except (DamagedFileError, survey.SchemaError, OSError) as error:
+            found.append(str(error))
+            continue
+        _date(path, newest - _APART_S * (stages - stage))
+    return found
+
+
+def _outputs(root: Path) -> Iterator[tuple[int, Path, _Check]]:
+    """(stage, file or store, how it is verified), stage by stage."""
+    for path in sorted(root.glob("datasets/*.zarr")):
+        yield 0, path, lambda path: _store(path, "dataset")
+    for path in sorted(root.glob(f"networks/*/{cohorts.TABLE}")):
+        yield 1, path, _table
+    for path in sorted(root.glob(f"networks/*/{cohorts.WEIGHTS}")):
+        yield 2, path, weights.load
+    for path in sorted(root.glob(f"networks/*/{cohorts.TRAINING}")):
+        yield 2, path, lambda path: _store(path, "training")
+    for path in sorted(root.glob("*/measures/*/*.zarr")):
+        yield 3, path, lambda path: _store(path, path.stem)
+    for path in sorted(root.glob("*/design.csv")):
+        yield 3, path, _nothing
+    for path in sorted(root.glob("*/survey/*.zarr")):
+        yield 4, path, lambda path: _store(path, "survey")
+    for stage, name in (
+        (5, "claims.record.json"),
+        (5, "leaderboard.record.json"),
+        (6, "figures/record.json"),
+        (7, "report.record.json"),
+    ):
+        for record in sorted(root.glob(f"*/{name}")):
+            yield from _recorded(stage, record)
+
+
+def _recorded(stage: int, record: Path) -> Iterator[tuple[int, Path, _Check]]:
+    """A record and the files that it speaks for."""
+    bad = records.differences(record)
+
+    def check(path: Path) -> None:
+        mine = [line for line in bad if line.startswith(f"{path}:")]
+        if mine and path.exists():
+            raise damaged(path, mine[0].partition(": ")[2], _REMEDY)
+
+    for name in records.files(record):
+        yield stage, record.parent / name, check
+    yield stage, record, check
+
+
+def _table(path: Path) -> None:
+    try:
+        cohorts.read_table(path)
+    except cohorts.CohortError as error:
+        raise damaged(path, str(error), _REMEDY) from error
+
+
+def _store(path: Path, schema: str) -> None:
+    survey.load(path, schema)
+    for group in GROUPS:
+        if (path / group / ".zgroup").exists():
+            survey.load(path, GROUPS[group], group=group)
+
+
+def _nothing(path: Path) -> None:
+    """The design hangs on the configuration alone: the workflow compares it by itself."""
+
+
+def _date(path: Path, seconds: float) -> None:
+    """Sets the time stamps of a file, or of a store with all that is in it."""
+    for inner in [*path.rglob("*"), path] if path.is_dir() else [path]:
+        os.utime(inner, (seconds, seconds))
