@@ -64,6 +64,8 @@ class NetworkSpec:
     """
 
     dataset: str
+    #: digest of what the data set holds, see `datasets.known`; '' in specs that no study made
+    content: str = ""
     depth: Annotated[
         int,
         _H(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from sensigap import cohorts
+
 REPOSITORY = Path(__file__).parents[2]
 TINY = {
     "study": "tiny",
@@ -21,7 +23,7 @@ TINY = {
         "ellipses": {"share": 0.5, "count": 1, "angles": 24},
         "slices": {"networks": [{"depth": 1}]},
     },
-    "execution": {"cohort_tflop": 0.0003},
+    "execution": {"cohort_tflop": 0.008},
 }
 
 
@@ -35,25 +37,43 @@ class Checkout:
     def study(self) -> Path:
         return self.folder / "results" / "tiny"
 
+    @property
+    def networks(self) -> Path:
+        return self.folder / "results" / "networks"
+
+    def weights(self) -> list[Path]:
+        """The weights of all cohorts."""
+        return sorted(self.networks.glob("*/weights.safetensors"))
+
+    def plan(self):
+        """Network id -> (cohort, spec), of all cohorts that there are."""
+        return cohorts.read_all(self.networks, ["digits"])
+
     def configure(self, changes=None, name="tiny.yaml") -> Path:
         path = self.folder / name
         path.write_text(yaml.safe_dump({**TINY, **(changes or {})}))
         return path
 
-    def snakemake(self, *arguments, config="tiny.yaml", check=True, command=("-m", "snakemake")):
+    def snakemake(
+        self,
+        *arguments,
+        config="tiny.yaml",
+        check=True,
+        command=("-m", "snakemake"),
+        plain=False,
+    ):
         environment = {k: v for k, v in os.environ.items() if k != "SENSIGAP_DATA"}
         done = subprocess.run(
             [
                 sys.executable,
                 *command,
-                "--cores",
-                "2",
-                *(["--configfile", config] if config else []),
+                *([] if plain else ["--cores", "2"]),
+                *(["--configfile", config] if config and not plain else []),
                 *arguments,
             ],
             check=False,
             cwd=self.folder,
-            env=environment | {"OMP_NUM_THREADS": "1"},
+            env=environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.folder / "src")},
             capture_output=True,
             text=True,
             timeout=600,
@@ -63,15 +83,17 @@ class Checkout:
         return done
 
     def jobs(self, config="tiny.yaml") -> dict[str, int]:
-        """Rule -> number of jobs that a run would start; empty when nothing is to do."""
+        """Rule -> number of jobs that a run would start; empty when nothing is to do.
+
+        Without the target itself, and the markers of what is out of date.
+        """
         told = self.snakemake("--dry-run", config=config)
         text = told.stdout + told.stderr
         if "Nothing to be done" in text:
             return {}
         table = text.partition("Job stats:")[2].partition("total")[0]
         counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
-        counts.pop("all", None)
-        return counts
+        return {rule: n for rule, n in counts.items() if rule not in ("all", "study", "stale")}
 
 
 def copy_repository(folder: Path) -> Checkout:

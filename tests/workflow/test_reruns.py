@@ -1,6 +1,7 @@
 """What runs again after a change, counted in jobs."""
 
 import hashlib
+import os
 import re
 import shutil
 
@@ -8,7 +9,6 @@ import pytest
 import yaml
 
 from checkouts import TINY
-from sensigap import cohorts
 
 pytestmark = pytest.mark.workflow
 AFTER_SURVEY = {"claims": 1, "leaderboard": 1, "figures": 1, "report": 1}
@@ -44,22 +44,20 @@ def test_a_measures_key_runs_that_measure(checkout, changed):
     (measure,) = changed
     found = checkout.jobs()
     assert found.keys() == {measure, "survey", *AFTER_SURVEY}
-    assert found[measure] == len(list((checkout.study / "cohorts").iterdir()))
+    assert found[measure] == len(checkout.weights())
 
 
 def test_a_seed_added_trains_and_measures_only_its_networks(checkout):
-    weights = {path: digest(path) for path in checkout.study.glob("cohorts/*/weights.safetensors")}
+    weights = {path: digest(path) for path in checkout.weights()}
     times = {path: path.stat().st_mtime_ns for path in weights}
-    old = cohorts.read_plan(checkout.study / "plan.csv")
+    old = checkout.plan()
     checkout.configure(
         {"survey": [{"search": "grid", "axes": {"depth": [1, 2], "seed": [0, 1, 2, 3]}}]}
     )
     jobs = checkout.jobs()
-    assert (checkout.study / "plan.csv").read_text().count("\n") == len(old) + 1, (
-        "a dry run plans nothing"
-    )
+    assert checkout.plan() == old, "a dry run plans nothing"
     checkout.snakemake()
-    new = cohorts.read_plan(checkout.study / "plan.csv")
+    new = checkout.plan()
     added = {identity: entry for identity, entry in new.items() if identity not in old}
     assert sorted(spec.depth for _, spec in added.values()) == [1, 2]
     assert {spec.seed for _, spec in added.values()} == {3}
@@ -73,13 +71,9 @@ def test_a_seed_added_trains_and_measures_only_its_networks(checkout):
 
 
 def test_one_cohorts_weights_deleted_trains_that_cohort_with_the_same_weights(checkout):
-    path = sorted(checkout.study.glob("cohorts/*/weights.safetensors"))[0]
+    path = checkout.weights()[0]
     before = digest(path)
-    others = {
-        p: p.stat().st_mtime_ns
-        for p in checkout.study.glob("cohorts/*/weights.safetensors")
-        if p != path
-    }
+    others = {p: p.stat().st_mtime_ns for p in checkout.weights() if p != path}
     path.unlink()
     jobs = checkout.jobs()
     for rule in ("train", "jacobian", "transitions", "complexity", "survey"):
@@ -92,7 +86,7 @@ def test_one_cohorts_weights_deleted_trains_that_cohort_with_the_same_weights(ch
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_damaged_weights_are_named_and_made_again(checkout, damage):
-    path = sorted(checkout.study.glob("cohorts/*/weights.safetensors"))[0]
+    path = checkout.weights()[0]
     before = path.read_bytes()
     content = (
         before[:-50]
@@ -143,8 +137,13 @@ def test_a_network_taken_out_stays_trained_and_leaves_the_survey(checkout):
     assert checkout.jobs() == {} or set(checkout.jobs()) <= {"design", "survey", *AFTER_SURVEY}
 
 
-def test_a_lost_plan_is_planned_again_the_same(checkout):
-    (checkout.study / "plan.csv").unlink()
+def test_a_lost_table_of_a_cohort_trains_nothing(checkout):
+    path = sorted(checkout.networks.glob("*/networks.csv"))[0]
+    text = path.read_text()
+    path.unlink()
+    assert checkout.jobs() == {"cohort": 1}
+    checkout.snakemake()
+    assert path.read_text() == text
     assert checkout.jobs() == {}
 
 
@@ -166,3 +165,148 @@ def test_no_key_of_the_default_study_leaks_into_another(untouched, tmp_path):
     finally:
         shutil.rmtree(untouched.folder / "results" / "other", ignore_errors=True)
         untouched.configure()
+
+
+def remade(checkout):
+    """Rules that run again for each kind of output that is taken away."""
+    weights = checkout.weights()[0]
+    cohort = weights.parent.name
+    measures = {
+        path.stem for path in (checkout.study / "measures" / cohort).iterdir() if path.is_dir()
+    }
+    after = set(AFTER_SURVEY)
+    return {
+        "results/datasets/*.zarr": set(),
+        f"results/networks/{cohort}/networks.csv": {"cohort"},
+        f"results/networks/{cohort}/weights.safetensors": {"train", *measures, "survey", *after},
+        f"results/networks/{cohort}/training.zarr": {"train", *measures, "survey", *after},
+        **{
+            f"results/tiny/measures/{cohort}/{name}.zarr": {name, "survey", *after}
+            for name in measures
+        },
+        "results/tiny/design.csv": {"design", "survey", *after},
+        "results/tiny/survey/digits.zarr": {"survey", *after},
+        "results/tiny/claims.csv": {"claims", "report"},
+        "results/tiny/claims.record.json": {"claims", "report"},
+        "results/tiny/leaderboard.csv": {"leaderboard", "figures", "report"},
+        "results/tiny/leaderboard.record.json": {"leaderboard", "figures", "report"},
+        "results/tiny/figures/sensitivity.png": {"figures", "report"},
+        "results/tiny/figures/slices.txt": {"figures", "report"},
+        "results/tiny/figures/points.csv": {"figures", "report"},
+        "results/tiny/figures/record.json": {"figures", "report"},
+        "results/tiny/report.html": {"report"},
+        "results/tiny/report.record.json": {"report"},
+    }
+
+
+def test_what_is_deleted_is_made_again_and_only_what_follows(checkout):
+    aside = checkout.folder / "aside"
+    for name, rules in remade(checkout).items():
+        (path,) = checkout.folder.glob(name)
+        path.rename(aside)
+        assert checkout.jobs().keys() == rules, name
+        aside.rename(path)
+    assert checkout.jobs() == {}
+
+
+def test_a_data_set_that_is_newer_or_gone_trains_nothing(checkout):
+    (store,) = checkout.folder.glob("results/datasets/*.zarr")
+    for path in [*store.rglob("*"), store]:
+        os.utime(path)
+    assert checkout.jobs() == {}
+    shutil.rmtree(store)
+    assert checkout.jobs() == {}
+    # one depth added: the data set comes back, and only the new networks train
+    checkout.configure(
+        {"survey": [{"search": "grid", "axes": {"depth": [1, 2, 3], "seed": [0, 1, 2]}}]}
+    )
+    jobs = checkout.jobs()
+    assert jobs["dataset"] == 1
+    assert jobs["cohort"] == jobs["train"] == jobs["jacobian"] == 1
+    checkout.snakemake("--until", "train", "transitions")
+    assert {spec.depth for _, spec in checkout.plan().values()} == {1, 2, 3}
+    assert "train" not in checkout.jobs()
+
+
+def test_a_study_of_another_name_trains_nothing(checkout):
+    checkout.configure({"study": "other"})
+    jobs = checkout.jobs()
+    assert "train" not in jobs
+    assert "cohort" not in jobs
+    assert jobs["survey"] == 1
+
+
+def test_networks_that_two_studies_share_are_trained_once(checkout):
+    other = {
+        "study": "other",
+        "survey": [{"search": "grid", "axes": {"depth": [2], "seed": [0, 1, 2, 3]}}],
+        "factors": {},
+    }
+    checkout.configure(other)
+    before = checkout.plan()
+    checkout.snakemake("--until", "train")
+    new = {identity for identity in checkout.plan() if identity not in before}
+    assert len(new) == 1
+
+
+def test_a_copy_without_time_stamps_is_taken_over_once_it_is_verified(checkout):
+    results = checkout.folder / "results"
+    shutil.rmtree(checkout.folder / ".snakemake")
+    copy = checkout.folder / "copy"
+    # newest first, so that every time stamp is wrong
+    for path in sorted((p for p in results.rglob("*") if p.is_file()), reverse=True):
+        target = copy / path.relative_to(results)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    shutil.rmtree(results)
+    copy.rename(results)
+    assert "train" in checkout.jobs()
+    told = checkout.snakemake(command=("-m", "sensigap", "adopt"), plain=True)
+    assert "all files are as they were written" in told.stderr
+    assert checkout.jobs() == {}
+    # damaged on the way: told, and made again with what follows
+    claims = checkout.study / "claims.csv"
+    claims.write_bytes(claims.read_bytes()[:-1])
+    (chunk,) = checkout.study.glob("survey/digits.zarr/gap/0")
+    chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
+    told = checkout.snakemake(command=("-m", "sensigap", "adopt"), plain=True, check=False)
+    assert told.returncode == 1
+    assert "claims.csv is damaged: its checksum" in told.stderr
+    assert "digits.zarr is damaged" in told.stderr
+    assert checkout.jobs() == {"survey": 1, **AFTER_SURVEY}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rules"),
+    [
+        ({"analysis": {"seed": 1}}, set(AFTER_SURVEY)),
+        (
+            {"measures": TINY["measures"] | {"complexity": {"draws": 11}}},
+            {"complexity", "survey", *AFTER_SURVEY},
+        ),
+    ],
+    ids=["analysis", "complexity"],
+)
+def test_no_stale_result_passes_where_snakemakes_own_notes_are_gone(checkout, changes, rules):
+    shutil.rmtree(checkout.folder / ".snakemake")
+    assert checkout.jobs() == {}
+    checkout.configure(changes)
+    assert checkout.jobs().keys() == rules
+    checkout.snakemake()
+    assert checkout.jobs() == {}
+    assert not list(checkout.folder.glob("results/stale/**/*.*"))
+
+
+def test_stale_code_does_not_pass_where_snakemakes_own_notes_are_gone(checkout):
+    shutil.rmtree(checkout.folder / ".snakemake")
+    path = checkout.folder / "src" / "sensigap" / "measures" / "transitions.py"
+    path.write_text(path.read_text() + "\nWIDER = 1\n")
+    assert checkout.jobs().keys() == {"transitions", "survey", *AFTER_SURVEY}
+
+
+def test_results_of_an_earlier_version_are_told(checkout):
+    (checkout.study / "plan.csv").write_text("network,cohort,spec\n")
+    told = checkout.snakemake("-n", check=False)
+    assert told.returncode != 0
+    assert re.search(r"results of an earlier version.*mv results/tiny", told.stderr, re.S)
+    assert "Traceback" not in told.stderr

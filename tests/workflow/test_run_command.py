@@ -10,7 +10,6 @@ import time
 import pytest
 
 from checkouts import copy_repository
-from sensigap.cohorts import read_plan
 
 pytestmark = pytest.mark.workflow
 RUN = ("workflow/run.py",)
@@ -41,7 +40,7 @@ def test_a_killed_run_goes_on_by_itself(tmp_path, orphans):
     # enough steps that a job is still at work when the run is killed
     checkout.configure({"defaults": {"steps": 4000, "width": 16, "batch_size": 20}})
     run = start(checkout, "--until", "train")
-    wait_for(lambda: list(checkout.study.glob("logs/train/*.log")), "a training job")
+    wait_for(lambda: list(checkout.networks.glob("*/train.log")), "a training job")
     if orphans:
         run.kill()
     else:
@@ -50,9 +49,9 @@ def test_a_killed_run_goes_on_by_itself(tmp_path, orphans):
     assert any((checkout.folder / ".snakemake" / "locks").iterdir())
     done = checkout.snakemake("--until", "train", command=RUN)
     assert "going on from where it was" in done.stderr
-    weights = {path.parent.name for path in checkout.study.glob("cohorts/*/weights.safetensors")}
-    assert weights == {cohort for cohort, _ in read_plan(checkout.study / "plan.csv").values()}
-    assert not list(checkout.study.glob("cohorts/*/*.checkpoint"))
+    weights = {path.parent.name for path in checkout.weights()}
+    assert weights == {cohort for cohort, _ in checkout.plan().values()}
+    assert not list(checkout.networks.glob("*/*.checkpoint"))
 
 
 def test_a_second_run_beside_the_first_is_refused(tmp_path):
@@ -84,7 +83,7 @@ def test_eight_jobs_share_four_devices(tmp_path, monkeypatch):
     monkeypatch.setenv("SENSIGAP_PRETEND_DEVICES", "4")
     checkout.snakemake("--until", "train", "--cores", "8", "--resources", "gpu=4")
     spans = {}
-    for log in checkout.study.glob("logs/train/*.log"):
+    for log in checkout.networks.glob("*/train.log"):
         lines = log.read_text().splitlines()
         leased = next(line for line in lines if "leased" in line)
         trained = next(line for line in lines if "trained 1 networks" in line)
