@@ -191,7 +191,6 @@ def table(members: Mapping[str, Member]) -> str:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for identity, entry in members.items():
-        writer.writerow(
-            {"network": identity, **dataclasses.asdict(entry.spec), **entry.membership()}
-        )
+        values = {name: getattr(entry.spec, name) for name in fields}
+        writer.writerow({"network": identity, **values, **entry.membership()})
     return text.getvalue()

@@ -80,6 +80,7 @@ class Estimate:
         """Time to ask for, in minutes: three times what is expected, half an hour at least."""
         return max(30, round(3 * self.seconds(stage, of) / 60))
 
+    @functools.cache  # noqa: B019
     def _model(self, stage: str, of: str) -> float:
         if stage == "train":
             flops = sum(map(cost.training_flops, self.plan.known[of]))
@@ -179,6 +180,13 @@ class Estimate:
                 yield of, float(rows[-1]["s"])
             except (OSError, ValueError, KeyError, IndexError):
                 continue
+
+    def model_seconds(self) -> dict[str, float]:
+        """Stage -> seconds of all its jobs by the model alone, whether they have to run or not."""
+        totals: dict[str, float] = {}
+        for job in self.jobs:
+            totals[job.stage] = totals.get(job.stage, 0.0) + job.model_seconds
+        return totals
 
     def needed_seconds(self) -> dict[str, float]:
         """Stage -> seconds of its jobs that have to run, one after the other."""

@@ -105,7 +105,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: '8 s', '3 min', '2 h 10 min'."""
+    """Seconds as people say them: '8 s', '3 min', '2 h 10 min', '1,200 h'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -113,4 +113,6 @@ def duration(seconds: float) -> str:
     if seconds == float("inf"):
         return "unknown time"
     hours, rest = divmod(round(seconds / 60), 60)
+    if hours >= 100:
+        return f"{hours:,} h"
     return f"{hours} h {rest} min"

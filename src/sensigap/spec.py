@@ -1,6 +1,7 @@
 """What decides a network's weights: `NetworkSpec`, on the standard library alone."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -215,7 +216,7 @@ class NetworkSpec:
         ),
     ] = "float32"
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits of the SHA-256 of `to_json`.
 

@@ -84,10 +84,6 @@ class WorkPlan:
                 "and run again; or name the study otherwise."
             )
 
-    def design_table(self) -> str:
-        """The design as CSV, one row a network."""
-        return table(self.members)
-
     def data(self, cohort: str) -> str:
         """Name of the store of the data set that a cohort learns, without its ending."""
         return store_name(cohorts.dataset_of(cohort))
@@ -96,19 +92,22 @@ class WorkPlan:
         """Names of the data sets' stores, without their ending."""
         return [store_name(dataset) for dataset in self.datasets]
 
+    @functools.cache  # noqa: B019 - a plan lives as long as its process
     def settings(self, measure: str, cohort: str) -> dict[str, Any]:
         """The settings of a measure for a cohort: null filled in, networks as ids of the cohort."""
         settings = self._settings(measure, cohorts.dataset_of(cohort))
         return {
-            setting.name: [
-                spec.id for spec in self.known[cohort] if spec.id in settings[setting.name]
-            ]
+            setting.name: sorted({*settings[setting.name]} & self._identities(cohort))
             if setting.kind == "rows"
             else settings[setting.name]
             for setting in MEASURES[measure].settings
         }
 
-    @functools.cache  # noqa: B019 - a plan lives as long as its process
+    @functools.cache  # noqa: B019
+    def _identities(self, cohort: str) -> set[str]:
+        return {spec.id for spec in self.known[cohort]}
+
+    @functools.cache  # noqa: B019
     def _settings(self, measure: str, dataset: str) -> dict[str, Any]:
         return measure_settings(self.study, measure, dataset)
 
@@ -117,6 +116,7 @@ class WorkPlan:
         """The cohorts with networks that a measure takes, whatever study asked for them."""
         return [cohort for cohort in self.cohorts if self.takes(measure, cohort)]
 
+    @functools.cache  # noqa: B019
     def takes(self, measure: str, cohort: str) -> list[NetworkSpec]:
         """The networks of a cohort that a measure takes if they fit; all of them for 'train'."""
         chosen = MEASURES[measure].chosen if measure in MEASURES else None
@@ -140,15 +140,17 @@ class WorkPlan:
         """What an up-to-date output of a stage carries, see `records.digest`."""
         return records.digest(settings, self.code(stage))
 
-    @functools.cache  # noqa: B019
     def design_digest(self, dataset: str | None = None) -> str:
         """A digest of the design table, or of one data set's rows of it."""
-        members = {
-            identity: member
-            for identity, member in self.members.items()
-            if dataset in (None, member.spec.dataset)
-        }
-        return hashlib.sha256(table(members).encode()).hexdigest()[:16]
+        lines = self._design_lines
+        if dataset is not None:
+            # the second column, see `design.table`
+            lines = [line for line in lines if line.split(",", 2)[1] in (dataset, "dataset")]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def _design_lines(self) -> list[str]:
+        return table(self.members).splitlines()
 
     # --- what is there ------------------------------------------------------------------------
 

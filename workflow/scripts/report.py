@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from job import job, write_record
+from sensigap.estimate import Estimate
 from sensigap.report import build
+from sensigap.workplan import WorkPlan
 
 if __name__ == "__main__":
     with job(snakemake):
@@ -21,5 +23,6 @@ if __name__ == "__main__":
             surveys={Path(store).stem: Path(store) for store in snakemake.input.surveys},
             timings=snakemake.params.timings,
             output=output,
+            expected=Estimate(WorkPlan(snakemake.config, output.parents[1])).model_seconds(),
         )
         write_record(snakemake)

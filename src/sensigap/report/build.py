@@ -49,6 +49,7 @@ def build(
     surveys: Mapping[str, Path],
     timings: Iterable[Path],
     output: Path,
+    expected: Mapping[str, float] | None = None,
 ) -> None:
     """Writes the report: one HTML file that needs no other file and no network.
 
@@ -62,6 +63,7 @@ def build(
             that `sensigap.figures.draw` writes.
         surveys: survey store by dataset.
         timings: folders of benchmark files, see `read_timings`; they may be missing.
+        expected: stage -> wall seconds of its jobs by the cost model, shown beside the timings.
         output: the report; links to other files are relative to its folder.
 
     Raises:
@@ -96,7 +98,7 @@ def build(
             {"word": name, "address": _relative(Path(path), output)}
             for name, path in surveys.items()
         ],
-        timings=content.timing_rows(read_timings(map(Path, timings))),
+        timings=content.timing_rows(read_timings(map(Path, timings)), expected or {}),
     )
     with written_whole(output) as temporary:
         temporary.write_text(page, encoding="utf-8")

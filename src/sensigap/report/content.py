@@ -226,26 +226,40 @@ def _spread(key: str, value: Any) -> dict[str, str]:
     return {key: str(value)}
 
 
-def timing_rows(timings: pd.DataFrame) -> list[dict[str, str]]:
-    """The stages of `read_timings` as text, with a last row that sums them up."""
+def timing_rows(timings: pd.DataFrame, expected: Mapping[str, float]) -> list[dict[str, str]]:
+    """The stages of `read_timings` as text, with a last row that sums them up.
+
+    Args:
+        timings: see `read_timings`.
+        expected: stage -> wall seconds of its jobs by the cost model.
+    """
     if timings.empty:
         return []
     rows = [
-        _timing(*values)
+        _timing(*values, expected=expected.get(values[0], math.nan))
         for values in timings[["stage", "jobs", "wall_s", "cpu_s", "peak_mib"]].to_numpy().tolist()
     ]
+    foreseen = sum(expected.get(stage, 0.0) for stage in timings["stage"])
     total = timings[["jobs", "wall_s", "cpu_s"]].sum()
     last = _timing(
-        "all", int(total["jobs"]), total["wall_s"], total["cpu_s"], timings["peak_mib"].max()
+        "all",
+        int(total["jobs"]),
+        total["wall_s"],
+        total["cpu_s"],
+        timings["peak_mib"].max(),
+        expected=foreseen or math.nan,
     )
     return [*rows, last]
 
 
-def _timing(stage: str, jobs: int, wall: float, cpu: float, memory: float) -> dict[str, str]:
+def _timing(
+    stage: str, jobs: int, wall: float, cpu: float, memory: float, *, expected: float
+) -> dict[str, str]:
     return {
         "stage": stage,
         "jobs": f"{jobs:,}",
         "wall": _seconds(wall),
+        "expected": _seconds(expected),
         "cpu": _seconds(cpu),
         "memory": "–" if math.isnan(memory) else f"{memory:,.0f} MiB",
     }
