@@ -58,6 +58,10 @@ def main(arguments: list[str]) -> int:
         Snakemake's exit code; 130 when the run was stopped, 1 when another one is going on.
     """
     signals = Signals()
+    # for Snakemake, which finds plugins on the path
+    sys.path.insert(0, str(SOURCE))
+    present = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *([present] if present else [])])
     STOPPING.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(FOLDER / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
     cut_short = False
@@ -144,10 +148,6 @@ def logger_arguments(arguments: list[str]) -> list[str]:
     """The choice of this project's logger, unless another is chosen or it cannot be used."""
     if any(argument.partition("=")[0] == "--logger" for argument in arguments):
         return []
-    # for Snakemake, which finds plugins on the path
-    sys.path.insert(0, str(SOURCE))
-    present = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *([present] if present else [])])
     try:
         import snakemake_logger_plugin_sensigap  # noqa: F401
     except ImportError:

@@ -5,6 +5,9 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from snakemake.logging import DefaultFilter, DefaultFormatter
@@ -55,6 +58,19 @@ class TestInterface(TestLogHandlerBase):
 
 def test_snakemake_finds_it():
     assert LoggerPluginRegistry().is_installed("sensigap")
+
+
+def test_it_leaves_open_which_library_is_meant():
+    code = "import sys, snakemake_logger_plugin_sensigap; print('sensigap' in sys.modules)"
+    source = Path(plugin.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
 
 
 @pytest.fixture
@@ -310,8 +326,6 @@ class Clock:
 
 
 def running(table=TABLE, stats=STATS, folder="told"):
-    from pathlib import Path
-
     clock = Clock()
     Path(folder).mkdir(exist_ok=True)
     return RunProgress(table, stats, Path(folder), clock), clock, Path(folder)
