@@ -2,9 +2,10 @@
 
 A run's chatter gives way to one line that says how far it is and when it will end; faults, failed
 jobs' logs, the table of jobs and the final words are Snakemake's own. Snakemake finds the plugin by
-the package's name; without `--logger sensigap` it says what it always says. The library is imported
-only once a Snakefile has been read: Snakemake imports every plugin that it finds, also one installed
-from another checkout, and the Snakefile says which library is meant.
+the package's name; without `--logger sensigap` it says what it always says.
+
+The library is imported only once a Snakefile has been read: Snakemake imports every plugin that it
+finds, also one installed from another checkout, and the Snakefile says which library is meant.
 """
 
 import contextlib
