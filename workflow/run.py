@@ -211,6 +211,8 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
     told: dict[int, psutil.Process] = {}
     try:
         snakemake = psutil.Process(pid)
+        # first: one that ends at once leaves its jobs to themselves
+        found = jobs(snakemake)
         snakemake.terminate()
     except psutil.NoSuchProcess:
         return
@@ -218,7 +220,7 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
     firmly = False
     while True:
         # a job may have been on its way when Snakemake was told
-        for process in jobs(snakemake):
+        for process in [*found, *jobs(snakemake)]:
             if process.pid not in told:
                 told[process.pid] = process
                 terminate(process)
