@@ -208,7 +208,8 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
     import psutil
 
     STOPPING.write_text(str(pid))
-    told: dict[int, psutil.Process] = {}
+    # by program too: a process gets the signal again once it runs another one
+    told: dict[tuple[int, tuple[str, ...]], psutil.Process] = {}
     try:
         snakemake = psutil.Process(pid)
         # first: one that ends at once leaves its jobs to themselves
@@ -221,9 +222,11 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
     while True:
         # a job may have been on its way when Snakemake was told
         for process in [*found, *jobs(snakemake)]:
-            if process.pid not in told:
-                told[process.pid] = process
-                terminate(process)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                program = process.pid, tuple(process.cmdline())
+                if program not in told:
+                    told[program] = process
+                    process.terminate()
         ended = child.poll() is not None if child else not is_running(snakemake)
         if any(map(is_running, told.values())):
             idle_since = time.monotonic()
@@ -231,12 +234,14 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
             return
         idle = time.monotonic() - idle_since
         if not ended and idle > PATIENCE_S[1]:
-            snakemake.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                snakemake.kill()
         elif not ended and idle > PATIENCE_S[0] and not firmly:
             # it waits for jobs elsewhere, such as a cluster's, or hangs in its own handler, which
             # takes a lock that the interrupted code may hold
             firmly = True
-            snakemake.send_signal(signal.SIGINT)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                snakemake.send_signal(signal.SIGINT)
         time.sleep(POLL_S)
 
 
@@ -251,14 +256,6 @@ def jobs(snakemake: "psutil.Process") -> "list[psutil.Process]":
                 if process.name() not in ("sh", "bash", "dash", "zsh"):
                     found.append(process)
     return found
-
-
-def terminate(process: "psutil.Process") -> None:
-    """Sends SIGTERM to a process that may have ended."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.terminate()
 
 
 def is_running(process: "psutil.Process") -> bool:
