@@ -215,14 +215,14 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
         # first: one that ends at once leaves its jobs to themselves
         found = jobs(snakemake)
         snakemake.terminate()
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return
     idle_since = time.monotonic()
     firmly = False
     while True:
         # a job may have been on its way when Snakemake was told
         for process in [*found, *jobs(snakemake)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 program = process.pid, tuple(process.cmdline())
                 if program not in told:
                     told[program] = process
@@ -234,13 +234,13 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
             return
         idle = time.monotonic() - idle_since
         if not ended and idle > PATIENCE_S[1]:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 snakemake.kill()
         elif not ended and idle > PATIENCE_S[0] and not firmly:
             # it waits for jobs elsewhere, such as a cluster's, or hangs in its own handler, which
             # takes a lock that the interrupted code may hold
             firmly = True
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 snakemake.send_signal(signal.SIGINT)
         time.sleep(POLL_S)
 
@@ -250,9 +250,9 @@ def jobs(snakemake: "psutil.Process") -> "list[psutil.Process]":
     import psutil
 
     found = []
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with contextlib.suppress(psutil.Error):
         for process in snakemake.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 if process.name() not in ("sh", "bash", "dash", "zsh"):
                     found.append(process)
     return found
@@ -264,7 +264,7 @@ def is_running(process: "psutil.Process") -> bool:
 
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 
