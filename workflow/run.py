@@ -58,6 +58,10 @@ def main(arguments: list[str]) -> int:
         Snakemake's exit code; 130 when the run was stopped, 1 when another one is going on.
     """
     signals = Signals()
+    # for Snakemake, which finds plugins on the path
+    sys.path.insert(0, str(SOURCE))
+    present = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *([present] if present else [])])
     STOPPING.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(FOLDER / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
     cut_short = False
@@ -144,10 +148,6 @@ def logger_arguments(arguments: list[str]) -> list[str]:
     """The choice of this project's logger, unless another is chosen or it cannot be used."""
     if any(argument.partition("=")[0] == "--logger" for argument in arguments):
         return []
-    # for Snakemake, which finds plugins on the path
-    sys.path.insert(0, str(SOURCE))
-    present = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *([present] if present else [])])
     try:
         import snakemake_logger_plugin_sensigap  # noqa: F401
     except ImportError:
@@ -208,20 +208,25 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
     import psutil
 
     STOPPING.write_text(str(pid))
-    told: dict[int, psutil.Process] = {}
+    # by program too: a process gets the signal again once it runs another one
+    told: dict[tuple[int, tuple[str, ...]], psutil.Process] = {}
     try:
         snakemake = psutil.Process(pid)
+        # first: one that ends at once leaves its jobs to themselves
+        found = jobs(snakemake)
         snakemake.terminate()
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return
     idle_since = time.monotonic()
     firmly = False
     while True:
         # a job may have been on its way when Snakemake was told
-        for process in jobs(snakemake):
-            if process.pid not in told:
-                told[process.pid] = process
-                terminate(process)
+        for process in [*found, *jobs(snakemake)]:
+            with contextlib.suppress(psutil.Error):
+                program = process.pid, tuple(process.cmdline())
+                if program not in told:
+                    told[program] = process
+                    process.terminate()
         ended = child.poll() is not None if child else not is_running(snakemake)
         if any(map(is_running, told.values())):
             idle_since = time.monotonic()
@@ -229,12 +234,14 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
             return
         idle = time.monotonic() - idle_since
         if not ended and idle > PATIENCE_S[1]:
-            snakemake.kill()
+            with contextlib.suppress(psutil.Error):
+                snakemake.kill()
         elif not ended and idle > PATIENCE_S[0] and not firmly:
             # it waits for jobs elsewhere, such as a cluster's, or hangs in its own handler, which
             # takes a lock that the interrupted code may hold
             firmly = True
-            snakemake.send_signal(signal.SIGINT)
+            with contextlib.suppress(psutil.Error):
+                snakemake.send_signal(signal.SIGINT)
         time.sleep(POLL_S)
 
 
@@ -243,20 +250,12 @@ def jobs(snakemake: "psutil.Process") -> "list[psutil.Process]":
     import psutil
 
     found = []
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with contextlib.suppress(psutil.Error):
         for process in snakemake.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 if process.name() not in ("sh", "bash", "dash", "zsh"):
                     found.append(process)
     return found
-
-
-def terminate(process: "psutil.Process") -> None:
-    """Sends SIGTERM to a process that may have ended."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.terminate()
 
 
 def is_running(process: "psutil.Process") -> bool:
@@ -265,7 +264,7 @@ def is_running(process: "psutil.Process") -> bool:
 
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+#: seconds between two states of the file
+_KEEP_S = 1.0
+
 
 #: jobs keep how far they are here, in files of their names; relative to the working directory
 PROGRESS_FOLDER = Path(".snakemake") / "sensigap" / "progress"
@@ -79,6 +82,7 @@ class Progress:
         self.units_done: int | None = None
         self.started = time.monotonic()
         self.reported = self.started
+        self.kept = self.started
         path = os.environ.get("SENSIGAP_PROGRESS")
         self.path = Path(path) if path else None
 
@@ -86,22 +90,25 @@ class Progress:
         """Counts `amount` more as done, and says so if the last line is old enough."""
         self.done += amount
         now = time.monotonic()
+        fraction = min(self.done / self.total, 1.0)
+        elapsed = now - self.started
+        left = elapsed * (1 - fraction) / fraction if fraction > 0 else float("inf")
         if now - self.reported >= self.interval:
             self.reported = now
-            self._say(now - self.started)
+            rest = f"about {duration(left)} left" if fraction > 0 else "time left unknown"
+            logger.info(
+                "%s: %.0f%% after %s, %s", self.what, 100 * fraction, duration(elapsed), rest
+            )
+        if self.path and now - self.kept >= min(self.interval, _KEEP_S):
+            self.kept = now
+            self._keep(self.path, {"fraction": fraction, "left_s": left})
 
-    def _say(self, elapsed: float) -> None:
-        fraction = min(self.done / self.total, 1.0)
-        left = elapsed * (1 - fraction) / fraction if fraction > 0 else float("inf")
-        rest = f"about {duration(left)} left" if fraction > 0 else "time left unknown"
-        logger.info("%s: %.0f%% after %s, %s", self.what, 100 * fraction, duration(elapsed), rest)
-        if self.path:
-            temporary = self.path.with_suffix(f".{os.getpid()}")
-            told = {"fraction": fraction, "left_s": left}
-            if self.units_done is not None:
-                told["units_done"] = self.units_done
-            temporary.write_text(json.dumps(told))
-            temporary.replace(self.path)
+    def _keep(self, path: Path, told: dict[str, float]) -> None:
+        if self.units_done is not None:
+            told["units_done"] = self.units_done
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(told))
+        temporary.replace(path)
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,9 @@
 A run's chatter gives way to one line that says how far it is and when it will end; faults, failed
 jobs' logs, the table of jobs and the final words are Snakemake's own. Snakemake finds the plugin by
 the package's name; without `--logger sensigap` it says what it always says.
+
+The library is imported only once a Snakefile has been read: Snakemake imports every plugin that it
+finds, also one installed from another checkout, and the Snakefile says which library is meant.
 """
 
 import contextlib
@@ -14,12 +17,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from sensigap.progress import PROGRESS_FOLDER, Expected, expected, job_name
-from snakemake_logger_plugin_sensigap.run_progress import RunProgress
+if TYPE_CHECKING:
+    from snakemake_logger_plugin_sensigap.run_progress import RunProgress
 
 __all__ = ["STOPPING", "LogHandler"]
 
@@ -141,12 +145,17 @@ class LogHandler(LogHandlerBase):
         if record.getMessage().startswith("Nothing to be done"):
             self._nothing_to_do = True
         elif event == LogEvent.RUN_INFO and self.run is None and not self.common_settings.dryrun:
+            from sensigap.progress import PROGRESS_FOLDER, Expected, expected
+            from snakemake_logger_plugin_sensigap.run_progress import RunProgress
+
             table = expected() or Expected("run", "", {}, {})
-            self.run = RunProgress(table, fields.get("stats") or {}, Path(PROGRESS_FOLDER))
+            self.run = RunProgress(table, fields.get("stats") or {}, PROGRESS_FOLDER)
             threading.Thread(target=self._draw_until_over, daemon=True).start()
         elif self.run is None:
             return
         elif event == LogEvent.JOB_INFO:
+            from sensigap.progress import job_name
+
             rule, wildcards = fields["rule_name"], fields.get("wildcards") or {}
             self.run.start(int(fields["jobid"]), job_name(rule, dict(wildcards)))
         elif event == LogEvent.JOB_FINISHED:
@@ -175,17 +184,21 @@ class LogHandler(LogHandlerBase):
         return "" if chatter else self.format(record)
 
     def _last_words(self) -> str:
+        if self.common_settings.dryrun or not (self.run or self._nothing_to_do):
+            return ""
+        from sensigap.progress import expected
+
         table = expected()
-        if table is None or self.common_settings.dryrun:
+        if table is None:
             return ""
         if self._jobs_failed:
             return (
                 "Jobs failed; what is finished is kept, and the same command goes on from here. "
                 f"Logs of the jobs: {Path(table.report).parent / 'logs'}/\n"
             )
-        done = self._nothing_to_do or (self.run is not None and not self._errors)
         # a run of some targets alone makes no report
-        return f"Report: {table.report}\n" if done and Path(table.report).exists() else ""
+        done = not self._errors and Path(table.report).exists()
+        return f"Report: {table.report}\n" if done else ""
 
     def _draw_until_over(self) -> None:
         while not self._over.wait(self.interval):

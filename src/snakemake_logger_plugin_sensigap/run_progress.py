@@ -4,6 +4,7 @@ Snakemake says which jobs start and how many of each rule a run has, but neither
 follow nor what they cost; that comes from the study, see `sensigap.progress.Expected`.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -51,6 +52,8 @@ class RunProgress:
             name for name, path in table.outputs.items() if name in table.seconds and _absent(path)
         }
         self._totals: tuple[float, float] | None = None
+        #: how far each running job was when it last said so: it ends before Snakemake hears of it
+        self._told: dict[str, tuple[float, int]] = {}
         self._share = 0.0
         self._networks = 0
 
@@ -64,6 +67,7 @@ class RunProgress:
         self.running[job] = name
         self._begun.setdefault(_rule(name), set()).add(name)
         self._totals = None
+        self._told.pop(name, None)
         # of a job that was killed
         (self.folder / f"{name}.json").unlink(missing_ok=True)
 
@@ -121,11 +125,13 @@ class RunProgress:
 
     def _job(self, name: str) -> tuple[float, int]:
         """How far a running job is: the share done, and its networks."""
-        try:
+        fraction, units = self._told.get(name, (0.0, 0))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads((self.folder / f"{name}.json").read_text())
-            return float(told["fraction"]), int(told.get("units_done") or 0)
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0, 0
+            fraction = max(fraction, float(told["fraction"]))
+            units = max(units, int(told.get("units_done") or 0))
+        self._told[name] = fraction, units
+        return fraction, units
 
     def _seconds(self, name: str) -> float:
         return self.table.seconds.get(name, DEFAULT_S)

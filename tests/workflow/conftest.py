@@ -12,7 +12,7 @@ def finished(tmp_path_factory) -> Checkout:
     """The tiny study, run to its report. Tests must not change it: see `checkout`."""
     checkout = copy_repository(tmp_path_factory.mktemp("finished"))
     checkout.configure()
-    done = checkout.snakemake()
+    done = checkout.snakemake(command=("workflow/run.py",))
     checkout.output = done.stdout + done.stderr
     return checkout
 
