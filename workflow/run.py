@@ -58,6 +58,10 @@ def main(arguments: list[str]) -> int:
         Snakemake's exit code; 130 when the run was stopped, 1 when another one is going on.
     """
     signals = Signals()
+    missing = missing_configuration(arguments)
+    if missing:
+        print(missing, file=sys.stderr)
+        return 1
     # for Snakemake, which finds plugins on the path
     sys.path.insert(0, str(SOURCE))
     present = os.environ.get("PYTHONPATH")
@@ -130,6 +134,32 @@ def run(arguments: list[str], lock: int, signals: Signals) -> int:
         time.sleep(POLL_S)
     code = snakemake.returncode
     return code if code >= 0 else 128 - code
+
+
+def missing_configuration(arguments: list[str]) -> str:
+    """What is wrong with the configuration files that are named; '' where nothing is.
+
+    Snakemake reads them before any Snakefile, and a missing one ends it with a traceback.
+    """
+    named: list[str] = []
+    taking = False
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option in ("--configfile", "--configfiles"):
+            taking = not equals
+            named += [value] if equals else []
+        elif argument.startswith("-"):
+            taking = False
+        elif taking:
+            named.append(argument)
+    for name in named:
+        if not Path(name).is_file():
+            found = "a folder" if Path(name).is_dir() else "nothing"
+            return (
+                f"{name}: expected a configuration file (YAML) in {Path.cwd()}, found {found} "
+                "there. Correct --configfile; config/ holds the studies of this project."
+            )
+    return ""
 
 
 def pause(group: int) -> None:

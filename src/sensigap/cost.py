@@ -120,9 +120,9 @@ def measuring_bytes(
     facts = KNOWN[specs[0].dataset]
     process = _GPU_PROCESS if gpu else _PROCESS
     kept = len(specs) * MEASURES[measure].stored(facts, settings)
-    # a path of the widest network: its crossings' pre-activations in float64, several at a time
+    # a path of the widest network: its crossings' pre-activations in float64, three arrays of them
     widest = max(spec.width**2 * spec.depth for spec in specs)
-    path = 4 * 8.0 * widest * facts.width
+    path = 3 * 8.0 * widest * facts.width / 2
     return process + 1.5 * images_bytes(facts) + 2 * weights_bytes(specs) + 2.5 * kept + path
 
 

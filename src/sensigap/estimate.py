@@ -55,13 +55,13 @@ class Estimate:
     Args:
         plan: the study's work plan.
         gpu: whether jobs that can use a GPU get one.
-        cores: jobs of one core that run side by side; None: not known.
+        side_by_side: jobs that run at the same time; None: not known.
     """
 
-    def __init__(self, plan: WorkPlan, *, gpu: bool = False, cores: int | None = None) -> None:
+    def __init__(self, plan: WorkPlan, *, gpu: bool = False, side_by_side: int | None = None) -> None:
         self.plan = plan
         self.gpu = gpu
-        self.cores = cores
+        self.side_by_side = side_by_side
         self.jobs = list(self._jobs())
 
     # --- one job ------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class Estimate:
 
     def wall_seconds(self) -> float | None:
         """Expected time of the run; None where it is not known how much runs side by side."""
-        if not self.cores:
+        if not self.side_by_side:
             return None
         needed = [job for job in self.jobs if job.needed]
         # what follows the measures runs one after the other, but for claims, leaderboard, figures
@@ -207,13 +207,13 @@ class Estimate:
         for job in needed:
             by_stage.setdefault(job.stage, []).append(self.seconds(job.stage, job.of))
         wide = [s for stage, all_of in by_stage.items() if stage not in AFTERWARDS for s in all_of]
-        side_by_side = max(sum(wide) / self.cores, max(wide, default=0.0))
+        side_by_side = max(sum(wide) / self.side_by_side, max(wide, default=0.0))
         late = {stage: sum(by_stage.get(stage, ())) for stage in AFTERWARDS}
         middle = late["leaderboard"] + late["figures"]
         return (
             side_by_side
             + late["survey"]
-            + max(middle, (middle + late["claims"]) / self.cores, late["claims"])
+            + max(middle, (middle + late["claims"]) / self.side_by_side, late["claims"])
             + late["report"]
         )
 
@@ -240,7 +240,7 @@ class Estimate:
             report,
             seconds={job.name: self.seconds(job.stage, job.of) for job in self.jobs},
             networks={f"train-{c}": len(specs) for c, specs in self.plan.specs.items()},
-            cores=self.cores or 1,
+            cores=self.side_by_side or 1,
             outputs={job.name: str(path) for job in self.jobs if (path := self._output(job))},
         )
 
@@ -276,7 +276,7 @@ class Estimate:
             lines.append(f"  With GPUs about {duration(self._gpu_seconds())} of device time.")
         wall = self.wall_seconds()
         if wall is not None:
-            side = f"{_count(self.cores or 1, 'job')} side by side"
+            side = f"{_count(self.side_by_side or 1, 'job')} side by side"
             lines.append(f"  About {duration(wall)} with {side}.")
         memory = max(self.memory_mb(job.stage, job.of) for job in self.jobs if job.needed)
         disk, free = self.disk_bytes(), _free(plan.root)

@@ -119,3 +119,21 @@ def test_who_holds_the_lock_can_be_read(folder):
     run_command.write(lock, "12 34")
     assert run_command.holders(lock) == (12, 34)
     os.close(lock)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--configfile", "nowhere.yaml"], "nowhere.yaml"),
+        (["--cores", "2", "--configfile=nowhere.yaml", "-n"], "nowhere.yaml"),
+        (["--configfiles", "there.yaml", "nowhere.yaml", "--cores", "2"], "nowhere.yaml"),
+        (["--configfile", "."], "."),
+        (["--configfile", "there.yaml", "-n"], ""),
+        (["--cores", "2"], ""),
+    ],
+)
+def test_a_configuration_file_that_is_not_there_is_one_message(folder, arguments, named):
+    (folder / "there.yaml").write_text("study: there\n")
+    told = run_command.missing_configuration(arguments)
+    assert told.startswith(f"{named}: expected a configuration file" if named else "")
+    assert bool(told) == bool(named)

@@ -1,9 +1,13 @@
 import ast
+import itertools
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+from sensigap.declarations import MEASURES
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
@@ -35,15 +39,55 @@ def test_the_library_does_not_know_the_workflow_engine():
         assert "snakemake" not in imported, path
 
 
-def test_a_rule_has_a_script_of_its_name():
-    for path in (REPOSITORY / "workflow/rules").glob("*.smk"):
-        text = path.read_text()
-        for rule, script in zip(
-            re.findall(r"^rule (\w+):", text, re.M),
-            re.findall(r'"\.\./scripts/(\w+)\.py"', text),
-            strict=True,
-        ):
-            assert rule == script
+def rules():
+    """(name, body) of every rule; '' for those that a loop derives."""
+    files = [REPOSITORY / "Snakefile", REPOSITORY / "workflow/Snakefile"]
+    found = []
+    for path in [*files, *sorted((REPOSITORY / "workflow/rules").glob("*.smk"))]:
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            begins = re.fullmatch(r"( *)rule ?(\w*):", line)
+            if begins:
+                indent = len(begins.group(1))
+                body = list(
+                    itertools.takewhile(
+                        lambda inner, indent=indent: (
+                            not inner or inner.startswith(" " * (indent + 4))
+                        ),
+                        lines[number + 1 :],
+                    )
+                )
+                found.append((begins.group(2), "\n".join(body)))
+    return found
+
+
+@pytest.mark.parametrize(("name", "body"), rules(), ids=[name or "measures" for name, _ in rules()])
+def test_a_rule_says_what_it_does_and_has_a_script_of_its_name(name, body):
+    assert body.lstrip().startswith('"""')
+    assert "message:" in body
+    scripts = re.findall(r'"\.\./scripts/(\w+)\.py"', body)
+    assert scripts in ([name or "measure"], [])
+    assert bool(scripts) == (name not in ("all", "study", "stale"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_thin(script):
+    guarded = script.read_text().partition('if __name__ == "__main__":')[2]
+    assert len(guarded.strip().splitlines()) <= 25
+
+
+def test_profiles_name_rules_that_exist():
+    asking = {"train", *(name for name, measure in MEASURES.items() if measure.device)}
+    for path in (REPOSITORY / "profiles").glob("*/config.yaml"):
+        profile = yaml.safe_load(path.read_text())
+        known = {name for name, _ in rules() if name} | set(MEASURES)
+        for key in ("set-resources", "set-threads"):
+            assert set(profile.get(key, {})) <= known, path
+        assert profile["rerun-triggers"] == ["mtime", "params"]
+        assert "logger" not in profile
+        if path.parent.name == "slurm":
+            gpus = {rule for rule, given in profile["set-resources"].items() if given.get("gpu")}
+            assert gpus == asking
 
 
 def test_the_conda_environment_has_the_same_pins():

@@ -56,10 +56,7 @@ def processes_of(run):
 
 
 def weights_of(checkout):
-    return {
-        path.parent.name: path.read_bytes()
-        for path in checkout.weights()
-    }
+    return {path.parent.name: path.read_bytes() for path in checkout.weights()}
 
 
 def steps_in(checkpoint):

@@ -25,6 +25,8 @@ add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
 RESULTS = Path(rules.dataset.output[0]).parents[1]
 # what a job takes that can use a device, where this host has any; on a cluster the profile says so
 GPUS = 1 if has_gpu() else 0
+SET_RESOURCES = workflow.resource_settings.overwrite_resources or {}
+ON_GPU = bool(GPUS) or any(given.get("gpu") for given in SET_RESOURCES.values())
 
 try:
     RUN = WorkPlan(config, RESULTS)
@@ -32,8 +34,16 @@ except (ConfigError, CohortError, OldResultsError) as error:
     print(error, file=sys.stderr)
     sys.exit(1)
 
+def side_by_side():
+    """How many jobs run at the same time: on a cluster, on this host's cores, on its GPUs."""
+    if workflow.resource_settings.nodes and not workflow.local_exec:
+        return workflow.resource_settings.nodes
+    gpus = workflow.global_resources.get("gpu")
+    return min(workflow.cores or 1, gpus) if GPUS and gpus else workflow.cores
+
+
 STUDY = f"results/{RUN.study.study}"
-ESTIMATE = estimate.Estimate(RUN, gpu=bool(GPUS), cores=workflow.cores)
+ESTIMATE = estimate.Estimate(RUN, gpu=ON_GPU, side_by_side=side_by_side())
 if workflow.is_main_process:
     # said before the run, and handed to whoever follows it
     print(ESTIMATE.text(), file=sys.stderr)
