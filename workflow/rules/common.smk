@@ -36,7 +36,7 @@ except (ConfigError, CohortError, OldResultsError) as error:
 
 def side_by_side():
     """How many jobs run at the same time: on a cluster, on this host's cores, on its GPUs."""
-    if workflow.resource_settings.nodes and not workflow.local_exec:
+    if workflow.resource_settings.nodes:
         return workflow.resource_settings.nodes
     gpus = workflow.global_resources.get("gpu")
     return min(workflow.cores or 1, gpus) if GPUS and gpus else workflow.cores
