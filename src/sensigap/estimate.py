@@ -58,7 +58,9 @@ class Estimate:
         side_by_side: jobs that run at the same time; None: not known.
     """
 
-    def __init__(self, plan: WorkPlan, *, gpu: bool = False, side_by_side: int | None = None) -> None:
+    def __init__(
+        self, plan: WorkPlan, *, gpu: bool = False, side_by_side: int | None = None
+    ) -> None:
         self.plan = plan
         self.gpu = gpu
         self.side_by_side = side_by_side

@@ -168,14 +168,20 @@ class WorkPlan:
             self.made_by(measure, self.settings(measure, cohort)),
         )
 
-    def stale(self, path: str | Path, made_by: str) -> bool:
-        """Whether an output is there, but was made by other settings or code.
+    def stale(self, path: str | Path, made_by: str) -> int:
+        """When an output was written that is there, but was made by other settings or code.
 
         Args:
             path: a store's folder, or a record.
             made_by: what it should carry.
+
+        Returns:
+            Its time stamp in nanoseconds; 0 if it is up to date or not there.
         """
-        return Path(path).exists() and records.made_by(path) != made_by
+        path = Path(path)
+        if not path.exists() or records.made_by(path) == made_by:
+            return 0
+        return path.stat().st_mtime_ns
 
     def _is_made_by(self, path: Path, made_by: str) -> bool:
         return records.made_by(path) == made_by

@@ -12,6 +12,7 @@ import yaml
 from sensigap import cohorts
 
 REPOSITORY = Path(__file__).parents[2]
+PLUGINS = Path(__file__).parent / "plugins"
 TINY = {
     "study": "tiny",
     "datasets": {"digits": {"train_size": 100}},
@@ -23,7 +24,7 @@ TINY = {
         "ellipses": {"share": 0.5, "count": 1, "angles": 24},
         "slices": {"networks": [{"depth": 1}]},
     },
-    "execution": {"cohort_tflop": 0.008},
+    "execution": {"cohort_tflop": 0.001},
 }
 
 
@@ -73,7 +74,11 @@ class Checkout:
             ],
             check=False,
             cwd=self.folder,
-            env=environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.folder / "src")},
+            env=environment
+            | {
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": os.pathsep.join([str(self.folder / "src"), str(PLUGINS)]),
+            },
             capture_output=True,
             text=True,
             timeout=600,

@@ -1,5 +1,6 @@
 """The DAG without running it, and faults that are told before there is one."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from checkouts import REPOSITORY
+from sensigap.declarations import MEASURES
 
 pytestmark = pytest.mark.workflow
 CONFIGS = sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml"))
@@ -21,13 +23,54 @@ def test_every_configuration_has_a_dag_without_data(untouched, config, profile):
     )
     text = told.stdout + told.stderr
     assert "report" in text
-    # a dry run lists its jobs, writes no plan and no results
-    assert "rule train:" in text
+    # a dry run lists its jobs in short lines, says what they will take, and writes nothing
+    assert re.search(r"^Job \d+: Training the networks of \w+-[0-9a-f]{12}$", text, re.M)
+    assert re.search(r"networks on .* to train in \d+ cohort", text)
+    assert "of memory" in text
+    assert max(map(len, text.splitlines())) < 400
     assert not (untouched.folder / "results").exists()
-    if profile == "slurm":
-        jobs = re.findall(r"^rule (\w+):.*?resources: ([^\n]*)", text, re.M | re.S)
-        asking = {rule for rule, resources in jobs if "gpu=1" in resources}
-        assert asking == {"train", "jacobian", "transitions", "complexity", "ellipses"}
+
+
+DEVICE = {"train", *(name for name, measure in MEASURES.items() if measure.device)}
+
+
+def asked_for(untouched, *arguments):
+    """Rule -> resources of its jobs in a dry run."""
+    told = untouched.snakemake("--dry-run", "--logger", "jobs", *arguments)
+    jobs = [json.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
+    found = {}
+    for job in jobs:
+        found.setdefault(job["rule"], []).append(job["resources"])
+    return found
+
+
+def test_jobs_ask_for_devices_where_they_are_and_for_memory_and_time(untouched, monkeypatch):
+    here = asked_for(untouched)
+    assert not [rule for rule, jobs in here.items() for job in jobs if job.get("gpu")]
+    cluster = asked_for(untouched, "--workflow-profile", "profiles/slurm")
+    assert {rule for rule, jobs in cluster.items() if all(job.get("gpu") for job in jobs)} == DEVICE
+    for rule in (*DEVICE, "slices", "survey", "claims", "figures"):
+        for job in cluster[rule]:
+            assert 1000 < job["mem_mb"] < 20_000, rule
+            assert 10 < job["runtime"] < 1000, rule
+    monkeypatch.setenv("SENSIGAP_PRETEND_DEVICES", "1")
+    pretended = asked_for(untouched)
+    assert {
+        rule for rule, jobs in pretended.items() if all(job.get("gpu") for job in jobs)
+    } == DEVICE
+
+
+def test_larger_networks_ask_for_more(untouched):
+    small = asked_for(untouched)
+    untouched.configure({"survey": [{"search": "grid", "axes": {"depth": [30], "width": [3000]}}]})
+    try:
+        large = asked_for(untouched)
+    finally:
+        untouched.configure()
+    for rule in ("train", "transitions"):
+        for resource in ("mem_mb", "runtime"):
+            most = max(job[resource] for job in small[rule])
+            assert max(job[resource] for job in large[rule]) > 1.5 * most, (rule, resource)
 
 
 def test_lint_passes(untouched):
@@ -67,15 +110,7 @@ def test_five_faults_are_five_messages_and_no_dag(untouched):
 
 def test_a_dry_run_lists_its_jobs_however_it_is_asked_for(untouched):
     told = untouched.snakemake("-np")
-    assert (told.stdout + told.stderr).count("rule train:") == 2
-
-
-def test_a_device_on_this_host_is_asked_for(untouched, monkeypatch):
-    monkeypatch.setenv("SENSIGAP_PRETEND_DEVICES", "1")
-    told = untouched.snakemake("--dry-run")
-    jobs = re.findall(r"^rule (\w+):.*?resources: ([^\n]*)", told.stdout + told.stderr, re.M | re.S)
-    asking = {rule for rule, resources in jobs if "gpu=1" in resources}
-    assert asking == {"train", "jacobian", "transitions", "complexity", "ellipses"}
+    assert (told.stdout + told.stderr).count(": Training the networks of") == 2
 
 
 def test_the_default_study_is_found_from_another_folder(tmp_path):
@@ -86,4 +121,4 @@ def test_the_default_study_is_found_from_another_folder(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert "results/demo/report.html" in told.stdout + told.stderr
+    assert "demo: 607 networks" in told.stdout + told.stderr

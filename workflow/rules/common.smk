@@ -34,6 +34,7 @@ except (ConfigError, CohortError, OldResultsError) as error:
     print(error, file=sys.stderr)
     sys.exit(1)
 
+
 def side_by_side():
     """How many jobs run at the same time: on a cluster, on this host's cores, on its GPUs."""
     if workflow.resource_settings.nodes:
@@ -100,7 +101,8 @@ def configuration_text():
 
 def stale(output, made_by):
     """A marker to be made first, for an output that carries another digest than it should."""
-    return [f"results/stale/{output}"] if RUN.stale(as_written(output), made_by) else []
+    written = RUN.stale(as_written(output), made_by)
+    return [f".snakemake/sensigap/stale/{written}/{output}"] if written else []
 
 
 def all_stale():
@@ -202,12 +204,3 @@ def figure_files():
         for figure in FIGURES
         for suffix in (".pdf", ".png", ".csv", ".txt")
     ]
-
-
-rule stale:
-    """Marks an output that settings or code have left behind, so that it is made again."""
-    output:
-        temp(touch("results/stale/{output}")),
-    localrule: True
-    message:
-        "Out of date: {wildcards.output}"

@@ -9,6 +9,8 @@ rule cohort:
         "results/networks/{cohort}/networks.log",
     priority: 100
     localrule: True
+    conda:
+        "../../envs/sensigap.yaml"
     params:
         specs=lambda wildcards: [spec.to_json() for spec in RUN.specs[wildcards.cohort]],
     message:

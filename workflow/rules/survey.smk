@@ -9,6 +9,8 @@ rule design:
     log:
         f"{STUDY}/logs/design.log",
     localrule: True
+    conda:
+        "../../envs/sensigap.yaml"
     params:
         # the table itself: it changes with whatever changes a row, and with nothing else
         digest=RUN.design_digest(),

@@ -1,0 +1,14 @@
+# Outputs that settings or code have left behind, where Snakemake has no notes of its own to tell by.
+
+
+rule stale:
+    output:
+        touch(".snakemake/sensigap/stale/{written}/{output}"),
+    """Marks an output that settings or code have left behind, so that it is made again."""
+    wildcard_constraints:
+        written=r"\d+",
+    localrule: True
+    conda:
+        "../../envs/sensigap.yaml"
+    message:
+        "Out of date: {wildcards.output}"
