@@ -2,9 +2,9 @@
 
 
 rule stale:
+    """Marks an output that settings or code have left behind, so that it is made again."""
     output:
         touch(".snakemake/sensigap/stale/{written}/{output}"),
-    """Marks an output that settings or code have left behind, so that it is made again."""
     wildcard_constraints:
         written=r"\d+",
     localrule: True
