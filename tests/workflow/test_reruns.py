@@ -4,11 +4,14 @@ import hashlib
 import os
 import re
 import shutil
+import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
 
 from checkouts import TINY
+from sensigap.figure_names import FIGURES
 
 pytestmark = pytest.mark.workflow
 AFTER_SURVEY = {"claims": 1, "leaderboard": 1, "figures": 1, "report": 1}
@@ -314,3 +317,15 @@ def test_results_of_an_earlier_version_are_told(checkout):
     assert told.returncode != 0
     assert re.search(r"results of an earlier version.*mv results/tiny", told.stderr, re.S)
     assert "Traceback" not in told.stderr
+
+
+def test_snakemakes_own_report_holds_report_figures_and_tables(checkout):
+    checkout.snakemake("--report", "archive.zip")
+    with zipfile.ZipFile(checkout.folder / "archive.zip") as archive:
+        held = {Path(name).name for name in archive.namelist()}
+        (page,) = [name for name in archive.namelist() if re.fullmatch(r"\w+/report\.html", name)]
+        text = archive.read(page).decode()
+    figures = {f"{name}.png" for name in FIGURES}
+    assert {"report.html", "claims.csv", "leaderboard.csv", *figures} <= held
+    for title in FIGURES.values():
+        assert title in text

@@ -37,10 +37,10 @@ except (ConfigError, CohortError, OldResultsError) as error:
 
 def side_by_side():
     """How many jobs run at the same time: on a cluster, on this host's cores, on its GPUs."""
-    if workflow.resource_settings.nodes:
-        return workflow.resource_settings.nodes
-    gpus = workflow.global_resources.get("gpu")
-    return min(workflow.cores or 1, gpus) if GPUS and gpus else workflow.cores
+    asked = workflow.resource_settings
+    gpus = getattr(workflow.global_resources.get("gpu"), "value", None)
+    most = asked.nodes or asked.cores
+    return min(most, gpus) if most and gpus and GPUS else most
 
 
 STUDY = f"results/{RUN.study.study}"
