@@ -62,7 +62,8 @@ def test_jobs_ask_for_devices_where_they_are_and_for_memory_and_time(untouched, 
 
 def test_larger_networks_ask_for_more(untouched):
     small = asked_for(untouched)
-    untouched.configure({"survey": [{"search": "grid", "axes": {"depth": [30], "width": [3000]}}]})
+    axes = {"depth": [30], "width": [3000], "steps": [10_000]}
+    untouched.configure({"survey": [{"search": "grid", "axes": axes}]})
     try:
         large = asked_for(untouched)
     finally:

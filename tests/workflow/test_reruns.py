@@ -167,7 +167,7 @@ def test_no_key_of_the_default_study_leaks_into_another(untouched, tmp_path):
         assert untouched.jobs()["train"] == 1
         assert "slices" not in untouched.jobs()
     finally:
-        shutil.rmtree(untouched.folder / "results" / "other", ignore_errors=True)
+        shutil.rmtree(untouched.folder / "results", ignore_errors=True)
         untouched.configure()
 
 
@@ -264,7 +264,7 @@ def test_a_copy_without_time_stamps_is_taken_over_once_it_is_verified(checkout):
         shutil.copyfile(path, target)
     shutil.rmtree(results)
     copy.rename(results)
-    assert "train" in checkout.jobs()
+    assert checkout.jobs().keys() >= {"jacobian", "survey", "report"}
     told = checkout.snakemake(command=("-m", "sensigap", "adopt"), plain=True)
     assert "all files are as they were written" in told.stderr
     assert checkout.jobs() == {}

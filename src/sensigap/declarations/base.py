@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sensigap.datasets.known import DatasetFacts
-from sensigap.spec import NetworkSpec
+from sensigap.spec import SEED_MAX, NetworkSpec
 
 Settings = Mapping[str, Any]
 
@@ -57,6 +57,12 @@ class Setting:
     by_dataset: str = ""
     #: bounds, by the names that pydantic gives them
     bounds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def seed_setting(text: str) -> Setting:
+    """The key `seed` of a measure, which says what it is the seed of."""
+    bounds = {"ge": 0, "le": SEED_MAX}
+    return Setting(name="seed", kind=int, text=text, default=0, bounds=bounds)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from sensigap.declarations.base import (
     Setting,
     Settings,
     by_network,
+    seed_setting,
     weights_between,
 )
-from sensigap.spec import SEED_MAX, NetworkSpec
+from sensigap.spec import NetworkSpec
 
 #: levels of noise at which the sharpness is tried, for each of its two kinds
 _LEVELS = 20
@@ -57,13 +58,7 @@ COMPLEXITY = Measure(
             default=0.1,
             bounds={"gt": 0, "lt": 1},
         ),
-        Setting(
-            name="seed",
-            kind=int,
-            text="seed of the points and the noise",
-            default=0,
-            bounds={"ge": 0, "le": SEED_MAX},
-        ),
+        seed_setting("seed of the points and the noise"),
     ),
     schema=Schema(
         NETWORK,

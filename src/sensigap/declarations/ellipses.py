@@ -8,12 +8,13 @@ from sensigap.declarations.base import (
     Setting,
     Settings,
     Variable,
+    seed_setting,
 )
 from sensigap.declarations.jacobian import jacobian_flops
 from sensigap.declarations.transitions import crossing_flops
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 from sensigap.selection import by_share
-from sensigap.spec import SEED_MAX, NetworkSpec
+from sensigap.spec import NetworkSpec
 
 _ALONG = ("network", "state", "kind", "ellipse", "angle")
 
@@ -56,13 +57,7 @@ ELLIPSES = Measure(
             default=192,
             bounds={"ge": 24, "le": 98_304, "multiple_of": 24},
         ),
-        Setting(
-            name="seed",
-            kind=int,
-            text="seed of the networks and of the ellipses",
-            default=0,
-            bounds={"ge": 0, "le": SEED_MAX},
-        ),
+        seed_setting("seed of the networks and of the ellipses"),
     ),
     schema=Schema(
         NETWORK

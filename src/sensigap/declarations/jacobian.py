@@ -11,9 +11,10 @@ from sensigap.declarations.base import (
     Settings,
     Summary,
     Variable,
+    seed_setting,
     weights_between,
 )
-from sensigap.spec import SEED_MAX, NetworkSpec
+from sensigap.spec import NetworkSpec
 
 _POINT = ("network", "sample")
 
@@ -47,13 +48,7 @@ JACOBIAN = Measure(
             default=300,
             bounds={"ge": 1, "le": 60_000},
         ),
-        Setting(
-            name="seed",
-            kind=int,
-            text="seed of the choice of training points",
-            default=0,
-            bounds={"ge": 0, "le": SEED_MAX},
-        ),
+        seed_setting("seed of the choice of training points"),
     ),
     schema=Schema(
         NETWORK | SAMPLE,

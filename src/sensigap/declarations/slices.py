@@ -1,9 +1,17 @@
 """Region boundaries over the plane of three training points."""
 
 from sensigap.datasets.known import DatasetFacts
-from sensigap.declarations.base import NETWORK, Measure, Schema, Setting, Settings, Variable
+from sensigap.declarations.base import (
+    NETWORK,
+    Measure,
+    Schema,
+    Setting,
+    Settings,
+    Variable,
+    seed_setting,
+)
 from sensigap.selection import by_name
-from sensigap.spec import SEED_MAX, NetworkSpec
+from sensigap.spec import NetworkSpec
 
 _ENDS = {
     f"{axis}{end}": Variable(
@@ -44,13 +52,7 @@ SLICES = Measure(
             default=0.25,
             bounds={"ge": 0, "le": 100},
         ),
-        Setting(
-            name="seed",
-            kind=int,
-            text="seed of the choice of the three training points",
-            default=0,
-            bounds={"ge": 0, "le": SEED_MAX},
-        ),
+        seed_setting("seed of the choice of the three training points"),
     ),
     schema=Schema(
         NETWORK

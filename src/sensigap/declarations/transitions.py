@@ -11,9 +11,10 @@ from sensigap.declarations.base import (
     Settings,
     Summary,
     Variable,
+    seed_setting,
     weights_between,
 )
-from sensigap.spec import SEED_MAX, NetworkSpec
+from sensigap.spec import NetworkSpec
 from sensigap.units import UNITS
 
 #: operations beside matrix products that a crossing takes: finding, sorting, counting
@@ -47,13 +48,7 @@ TRANSITIONS = Measure(
             by_dataset="transition_points",
             bounds={"ge": 1, "le": 10_000},
         ),
-        Setting(
-            name="seed",
-            kind=int,
-            text="seed of the choice of test points",
-            default=0,
-            bounds={"ge": 0, "le": SEED_MAX},
-        ),
+        seed_setting("seed of the choice of test points"),
     ),
     schema=Schema(
         NETWORK | SAMPLE,
