@@ -39,6 +39,8 @@ _GLOBAL_HOOKS = {
 }
 #: tensors that layers compute with
 _TENSORS = ("weight", "bias", "running_mean", "running_var")
+#: how plain tensors and parameters take part in an operation
+_TORCH_FUNCTIONS = (torch.Tensor.__torch_function__, nn.Parameter.__torch_function__)
 _NOT_FINITE = "look for a training that diverged, or a faulty file"
 
 
@@ -213,6 +215,11 @@ def tensor(place: str, module: nn.Module, name: str) -> torch.Tensor | None:
             values = hooks[0].compute_weight(module)
     if values is None:
         return None
+    if getattr(type(values), "__torch_function__", None) not in _TORCH_FUNCTIONS:
+        raise TypeError(
+            f"{place}: {name}: expected a plain torch.Tensor, found {type(values).__name__}, which "
+            "computes in its own way: convert it to a plain tensor"
+        )
     found = plain(values, f"{place}: {name}")
     check_finite(found, f"{place}: {name}", _NOT_FINITE)
     return found

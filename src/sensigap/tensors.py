@@ -34,8 +34,6 @@ def plain(values: object, name: str) -> torch.Tensor:
             f"{name}: expected a plain torch.Tensor, found {type(values).__name__}, which computes "
             "in its own way: convert it to a plain tensor"
         )
-    if type(values) is not torch.Tensor:
-        values = values.as_subclass(torch.Tensor)
     fault = ""
     if values.is_nested or values.layout != torch.strided:
         layout = "nested" if values.is_nested else str(values.layout).removeprefix("torch.")
@@ -49,6 +47,8 @@ def plain(values: object, name: str) -> torch.Tensor:
     if fault:
         raise TypeError(f"{name}: expected {fault}")
     values = values.detach()
+    if type(values) is not torch.Tensor:
+        values = values.as_subclass(torch.Tensor)
     # a tensor of inference mode could not be computed with outside
     return values.clone() if values.is_inference() else values
 
