@@ -11,13 +11,13 @@ _AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
 #: where torch keeps the precision of float32 products, and what it may be besides full; that of
 #: convolutions on a GPU is reduced unless it is set
 _PRODUCTS_OF_PROCESSORS: tuple[Any, ...] = (
-    torch.backends.mkldnn.matmul,
-    torch.backends.mkldnn.conv,
+    torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
+    torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
 )
 _PRODUCTS = (
     *_PRODUCTS_OF_PROCESSORS,
     torch.backends.cuda.matmul,
-    torch.backends.cudnn.conv,
+    torch.backends.cudnn.conv,  # type: ignore[attr-defined]
 )
 _REDUCED = ("tf32", "bf16")
 

@@ -234,6 +234,11 @@ def weight_and_bias(place: str, module: nn.Module) -> tuple[torch.Tensor, torch.
     weight, bias = tensor(place, module, "weight"), tensor(place, module, "bias")
     if weight is None:
         raise TypeError(f"{place}: weight is None: expected a tensor")
+    if weight.numel() == 0:
+        raise ValueError(
+            f"{place}: weight: expected at least one input and output, found shape "
+            f"{tuple(weight.shape)}"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(
             f"{place}: bias: expected shape ({len(weight)},) for weights of shape "
@@ -256,14 +261,13 @@ def _parametrised(place: str, module: nn.Module, name: str) -> torch.Tensor:
             f"{place}: {name} is parametrised in a way that cannot be copied ({error}): call "
             "torch.nn.utils.parametrize.remove_parametrizations on it"
         ) from error
-    drawn = torch.get_rng_state()
     state = [*made.parameters(), *made.buffers()]
     before = [values.clone() for values in state]
-    try:
+    devices = {values.device for values in state if values.device.type == "cuda"}
+    with torch.random.fork_rng(devices):
+        drawn = torch.get_rng_state()
         values, again = (plain(made(), f"{place}: {name}").clone() for _ in range(2))
         changed = not torch.equal(drawn, torch.get_rng_state())
-    finally:
-        torch.set_rng_state(drawn)
     changed |= not all(map(torch.equal, before, state))
     check_finite(values, f"{place}: {name}", _NOT_FINITE)
     if changed or not torch.equal(values, again):

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor as _is_transformed
 
 #: dtypes in which networks are measured
 DTYPES = (torch.float32, torch.float64)
@@ -35,7 +36,9 @@ def plain(values: object, name: str) -> torch.Tensor:
             "in its own way: convert it to a plain tensor"
         )
     fault = ""
-    if values.is_nested or values.layout != torch.strided:
+    if _is_transformed(values):
+        fault = "a plain tensor, found one inside torch.func: measures cannot be differentiated"
+    elif values.is_nested or values.layout != torch.strided:
         layout = "nested" if values.is_nested else str(values.layout).removeprefix("torch.")
         fault = f"a dense tensor, found a {layout} one: call .to_dense() or pad it"
     elif values.is_quantized:
@@ -49,6 +52,8 @@ def plain(values: object, name: str) -> torch.Tensor:
     values = values.detach()
     if type(values) is not torch.Tensor:
         values = values.as_subclass(torch.Tensor)
+    if values.is_neg():  # a view of an imaginary part, which numpy does not take
+        values = values.resolve_neg()
     # a tensor of inference mode could not be computed with outside
     return values.clone() if values.is_inference() else values
 

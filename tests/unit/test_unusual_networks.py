@@ -674,6 +674,18 @@ CASES = {
         r"network\[2\] \(BatchNorm2d\) is torch\.float32",
         NO_STACK,
     ),
+    "no outputs": Case.refused(
+        lambda: deprecated(lambda: nn.Sequential(nn.Linear(6, 0)).double()),
+        r"network\[0\] \(Linear\): weight: expected at least one input and output",
+    ),
+    "parametrised statistics": Case(
+        changed(
+            parametrised(nn.Tanh, "running_mean"),
+            lambda: images_network(nn.BatchNorm2d(4)),
+        ),
+        RIGHT,
+        NO_STACK,
+    ),
     # layers that are what they say
     "float32": Case(lambda: mlp(dtype=torch.float32)),
     "without biases": Case(lambda: mlp(bias=False)),
@@ -942,7 +954,7 @@ def test_any_mixture_of_weights_made_anew(kinds, dtype, nest, seed):
     st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 1), st.booleans()),
     st.booleans(),
 )
-def test_any_geometry_of_convolution_and_pooling(
+def test_any_geometry_of_convolution_and_pooling(  # noqa: PLR0917
     kernel, stride, padding, dilation, groups, pool, counts_padding
 ):
     size, step, pad, ceil = pool
@@ -1122,6 +1134,7 @@ SAME = {
     "subclass": lambda x: x.as_subclass(Subclass),
     "integers": lambda x: x.to(torch.int16),
     "bytes": lambda x: x.to(torch.int8).numpy(),
+    "imaginary part": lambda x: torch.complex(x, -x).conj().imag,
     "half": lambda x: x.half(),
     "bfloat16": lambda x: x.bfloat16(),
 }
@@ -1217,6 +1230,27 @@ def test_an_image_without_its_axis_of_points_is_told():
         jacobian_norm(pooled, x[0])
 
 
+def test_gradients_of_measures_are_refused():
+    network, x = mlp(), points(mlp())
+    for n in (network, from_sequential(network)):
+        # else the gradient would be 0
+        with pytest.raises(TypeError, match=r"points x: .*torch\.func: measures cannot be diff"):
+            torch.func.grad(lambda v, n=n: jacobian_norm(n, v).sum())(x)
+    with pytest.raises(TypeError, match=r"network\[0\] \(Linear\): weight: .*torch\.func"):
+        torch.func.grad(
+            lambda weights: torch.func.functional_call(Measured(network), weights, (x,)).sum()
+        )({f"network.{name}": v.detach() for name, v in network.named_parameters()})
+
+
+class Measured(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return jacobian_norm(self.network, x)
+
+
 def test_no_points_give_no_numbers():
     for network in (mlp(), from_sequential(mlp()), images_network(nn.AvgPool2d(2))):
         model = network if isinstance(network, nn.Sequential) else mlp()
@@ -1235,7 +1269,7 @@ def test_no_points_give_no_numbers():
     assert ellipse_transitions(mlp(), np.zeros((0, 3, 6)), 4).shape == (0, 4)
     labels = torch.zeros(1, 0, dtype=torch.int64)
     for measure in (complexity.fisher_rao, complexity.inverse_margin):
-        with pytest.raises(ValueError, match="labels: expected shape .* one point at least"):
+        with pytest.raises(ValueError, match=r"labels: expected shape .* one point at least"):
             measure(from_sequential(mlp()), points(mlp())[:0], labels)
 
 

@@ -56,7 +56,12 @@ def check_stack(stack: object, name: str = "stack") -> None:
             )
         if weight.device.type == "meta":
             raise TypeError(f"{here}: expected values, found none on the meta device")
-        fits = weight.ndim == 3 and len(weight) == networks and before in (None, weight.shape[1])
+        fits = (
+            weight.ndim == 3
+            and weight.numel()
+            and len(weight) == networks
+            and before in (None, weight.shape[1])
+        )
         if not fits or bias.shape != (networks, weight.shape[2]):
             raise ValueError(
                 f"{here}: expected shape ({networks}, {before or 'inputs'}, outputs) and biases "

@@ -204,6 +204,10 @@ def _found(place: str, module: nn.Module) -> _Layer:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             for name in ("weight", "bias", "running_mean", "running_var"):
                 tensors[name] = modules.tensor(place, module, name)
+            if tensors["running_mean"] is None or tensors["running_var"] is None:
+                raise TypeError(
+                    f"{place} has no running statistics: make it with track_running_stats=True"
+                )
     return _Layer(place, module, unit, {k: v for k, v in tensors.items() if v is not None})
 
 
@@ -278,8 +282,6 @@ def _fault(module: nn.Module) -> str:
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             if module.training:
                 return "is in training mode: call .eval() on the network"
-            if module.running_mean is None or module.running_var is None:
-                return "has no running statistics: make it with track_running_stats=True"
             return ""
         case nn.Conv2d():
             if module.padding_mode != "zeros":
