@@ -8,13 +8,14 @@ different units stand in one stack. The last layer is linear; its outputs are th
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from sensigap import seeds
+from sensigap import modules, seeds
+from sensigap.isolation import isolated
 from sensigap.spec import NetworkSpec
 from sensigap.units import UNITS, Clamp
 
@@ -116,7 +117,10 @@ class Stack:
         """One network as `nn.Sequential` of `nn.Linear` and `ClampUnit`, its weights copied."""
         layers: list[nn.Module] = []
         for l, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            linear = nn.Linear(w.shape[1], w.shape[2], device=w.device, dtype=w.dtype)
+            # without initial weights, which would draw from the caller's generator
+            linear = nn.utils.skip_init(
+                nn.Linear, w.shape[1], w.shape[2], device=w.device, dtype=w.dtype
+            )
             with torch.no_grad():
                 linear.weight.copy_(w[network].T)
                 linear.bias.copy_(b[network])
@@ -150,22 +154,9 @@ class HardSigmoid(ClampUnit):
         super().__init__(*UNITS["hardsigmoid"])
 
 
-#: what is wrong with a layer where `computes_as_its_base` is false
-OWN_FORWARD = (
-    "has a forward method of its own, so that the layer it is derived from does not say what it "
-    "computes: use the plain layer"
-)
-
-
-def computes_as_its_base(module: nn.Module) -> bool:
-    """Whether a layer computes what torch's, or this module's, class of it does."""
-    where = type(module).forward.__module__
-    return where.startswith("torch.nn.") or where == __name__
-
-
 def clamps(specs: Sequence[NetworkSpec]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Shift, low and high of the units of specs of one depth, (network, hidden layer) each."""
-    bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64)
+    bounds = torch.tensor([UNITS[spec.unit] for spec in specs], dtype=torch.float64, device="cpu")
     shift, low, high = (b[:, None].repeat(1, specs[0].depth) for b in bounds.unbind(1))
     return shift, low, high
 
@@ -205,32 +196,52 @@ def initial(specs: Sequence[NetworkSpec], inputs: int, classes: int) -> Stack:
             draws = seeds.generator(spec.seed, "initial weights", l)
             layer[k] = draws.standard_normal((fan_in, fan_out)) * (spec.gain / math.sqrt(fan_in))
         weights.append(torch.from_numpy(layer).to(dtype))
-    biases = [torch.zeros(len(specs), size, dtype=dtype) for size in sizes[1:]]
+    biases = [torch.zeros(len(specs), size, dtype=dtype, device="cpu") for size in sizes[1:]]
     return Stack(weights, biases, *clamps(specs))
 
 
+@isolated()
 def from_sequential(networks: nn.Sequential | Sequence[nn.Sequential]) -> Stack:
     """A stack from one `nn.Sequential`, or from a list of same-shaped ones.
 
     Supported are `nn.Linear` followed each by one of `nn.ReLU`, `nn.ReLU6`, `nn.Hardtanh`,
-    `nn.Hardsigmoid`, `ClampUnit` or `HardSigmoid`, and a last `nn.Linear` that gives the logits.
-    Weights are copied. `nn.Hardsigmoid` has slope 1/6: the layer before it is scaled by 1/6.
+    `nn.Hardsigmoid`, `ClampUnit` or `HardSigmoid`, and a last `nn.Linear` that gives the logits;
+    nested `nn.Sequential` of these too. Weights are copied, as the next call of the network would
+    use them: with weight norm, spectral norm in evaluation, pruning and parametrisations.
+    `nn.Hardsigmoid` has slope 1/6: the layer before it is scaled by 1/6.
 
     Raises:
-        TypeError: a layer is not supported; names its place.
-        ValueError: the layers' order or the networks' shapes do not fit.
+        TypeError: something is no `nn.Sequential`, a layer is not supported, or hooks, a method of
+            its own or a mode change what it computes; weights are not all float32 or all float64.
+            Names its place.
+        ValueError: the layers' order or the networks' shapes do not fit, or weights are not finite.
     """
     # nn.Sequential is itself iterable, so it is told apart by type
-    parts = [networks] if isinstance(networks, nn.Sequential) else list(networks)
-    if not parts:
+    if isinstance(networks, nn.Sequential):
+        named = [("network", networks)]
+    else:
+        single = isinstance(networks, nn.Module) and not isinstance(networks, nn.ModuleList)
+        if single or not isinstance(networks, Iterable):
+            modules.check_network(networks, "networks")
+        named = [(f"networks[{k}]", network) for k, network in enumerate(networks)]
+        for name, network in named:
+            modules.check_network(network, name)
+    if not named:
         raise ValueError("from_sequential needs at least one network, found an empty list")
-    read = [_affine_and_clamps(network, f"network {k}") for k, network in enumerate(parts)]
+    read = [_affine_and_clamps(network, name) for name, network in named]
     shapes = [[tuple(w.shape) for w, _, _ in layers] for layers in read]
-    for k, shape in enumerate(shapes):
+    places = [(layers[0][0].dtype, layers[0][0].device) for layers in read]
+    for k, (shape, place) in enumerate(zip(shapes, places, strict=True)):
         if shape != shapes[0]:
             raise ValueError(
                 f"networks of a stack need one shape: network 0 has layers {shapes[0]}, "
                 f"network {k} has {shape}; make one stack a shape"
+            )
+        if place != places[0]:
+            raise TypeError(
+                "networks of a stack need one dtype and device: network 0 has "
+                f"{', '.join(map(str, places[0]))}, network {k} has {', '.join(map(str, place))}: "
+                "call .to() on them"
             )
     depth = len(read[0]) - 1
     clamps = torch.tensor(
@@ -247,20 +258,35 @@ def from_sequential(networks: nn.Sequential | Sequence[nn.Sequential]) -> Stack:
 _SUPPORTED = "nn.Linear, nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, ClampUnit and HardSigmoid"
 
 
-def clamp_of(module: nn.Module) -> tuple[Clamp, float] | None:
-    """The clamp of an activation module and the factor by which to scale the layer before it."""
+def module_fault(module: nn.Module) -> str:
+    """`modules.fault` of a layer, which may also be a unit of this module."""
+    return modules.fault(module, (ClampUnit, HardSigmoid))
+
+
+def clamp_of(module: nn.Module, place: str) -> tuple[Clamp, float] | None:
+    """The clamp of an activation module and the factor by which to scale the layer before it.
+
+    Raises:
+        ValueError: its bounds are none; names its place.
+    """
+    scale = 1.0
     match module:
         case ClampUnit():
-            return module.bounds, 1.0
-        case nn.ReLU6():  # a subclass of nn.Hardtanh
-            return UNITS["relu6"], 1.0
-        case nn.Hardtanh():
-            return Clamp(0.0, float(module.min_val), float(module.max_val)), 1.0
+            clamp = module.bounds
+        case nn.Hardtanh():  # nn.ReLU6 is one
+            clamp = Clamp(0.0, float(module.min_val), float(module.max_val))
         case nn.Hardsigmoid():
-            return UNITS["hardsigmoid"], 1.0 / 6.0
+            clamp, scale = UNITS["hardsigmoid"], 1.0 / 6.0
         case nn.ReLU():
-            return UNITS["relu"], 1.0
-    return None
+            clamp = UNITS["relu"]
+        case _:
+            return None
+    if not (math.isfinite(clamp.shift) and clamp.low < clamp.high):
+        raise ValueError(
+            f"{place}: expected a finite shift and a lower bound below the upper one, found "
+            f"{tuple(clamp)}"
+        )
+    return clamp, scale
 
 
 def _affine_and_clamps(
@@ -268,38 +294,41 @@ def _affine_and_clamps(
 ) -> list[tuple[torch.Tensor, torch.Tensor, Clamp]]:
     """Layers (weight (in, out), bias (out), clamp) of a network; the last clamp is unused."""
     layers: list[tuple[torch.Tensor, torch.Tensor, Clamp]] = []
+    tensors: list[tuple[str, torch.Tensor]] = []
     expects_linear = True
-    for place, module in enumerate(network):
-        where = f"{name}, layer {place} ({type(module).__name__})"
-        known = isinstance(module, nn.Linear) or clamp_of(module) is not None
-        if known and not computes_as_its_base(module):
-            raise TypeError(f"{where} {OWN_FORWARD}")
-        if isinstance(module, nn.Linear):
-            if not expects_linear:
-                raise ValueError(f"{where}: expected an activation after a Linear layer")
-            weight = module.weight.detach().T.contiguous()
-            bias = (
-                module.bias.detach().clone()
-                if module.bias is not None
-                else weight.new_zeros(weight.shape[1])
+    for place, module in modules.layers(network, name):
+        found = clamp_of(module, place)
+        if found is None and not isinstance(module, nn.Linear):
+            raise TypeError(
+                f"{place} is not supported in a stack; supported are {_SUPPORTED}. Networks of "
+                "other layers are measured one by one: give the nn.Sequential itself to "
+                "sensigap.measures.jacobian_norm or .transitions"
             )
+        if fault := module_fault(module):
+            raise TypeError(f"{place} {fault}")
+        if found is None:
+            if not expects_linear:
+                raise ValueError(f"{place}: expected an activation after a Linear layer")
+            weight, bias = modules.weight_and_bias(place, module)
+            tensors += [(place, v) for v in (weight, bias) if v is not None]
+            if layers and layers[-1][0].shape[1] != weight.shape[1]:
+                raise ValueError(
+                    f"{place} takes {weight.shape[1]} values, the layer before gives "
+                    f"{layers[-1][0].shape[1]}: expected the same"
+                )
+            weight = weight.T.contiguous()
+            bias = weight.new_zeros(weight.shape[1]) if bias is None else bias.clone()
             layers.append((weight, bias, Clamp(0.0, -math.inf, math.inf)))
         else:
-            found = clamp_of(module)
-            if found is None:
-                raise TypeError(
-                    f"{where} is not supported in a stack; supported are {_SUPPORTED}. Networks of "
-                    "other layers are measured one by one: give the nn.Sequential itself to "
-                    "sensigap.measures.jacobian_norm or .transitions"
-                )
             if expects_linear:
-                raise ValueError(f"{where}: expected a Linear layer before an activation")
+                raise ValueError(f"{place}: expected a Linear layer before an activation")
             weight, bias, _ = layers[-1]
             clamp, scale = found
             layers[-1] = (
                 (weight * scale, bias * scale, clamp) if scale != 1.0 else (weight, bias, clamp)
             )
-        expects_linear = not isinstance(module, nn.Linear)
+        expects_linear = found is not None
     if not layers or expects_linear:
         raise ValueError(f"{name}: the last layer must be a Linear layer that gives the logits")
+    modules.common_dtype(tensors)
     return layers

@@ -108,7 +108,18 @@ def test_without_extras_four_packages_are_required():
 
 def test_the_light_core_imports(run_light):
     folder = SOURCE / "sensigap"
-    modules = ["networks", "weights", "spec", "units", "seeds", "files", "integrity"]
+    modules = [
+        "networks",
+        "modules",
+        "tensors",
+        "isolation",
+        "weights",
+        "spec",
+        "units",
+        "seeds",
+        "files",
+        "integrity",
+    ]
     modules += [
         ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted((folder / "measures").rglob("*.py"))

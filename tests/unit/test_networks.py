@@ -71,21 +71,21 @@ class Doubled(nn.ReLU):
         (
             [nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 2)],
             TypeError,
-            r"layer 1 \(Sigmoid\) is not supported",
+            r"network\[1\] \(Sigmoid\) is not supported",
         ),
         (
             [nn.Linear(2, 3), Doubled(), nn.Linear(3, 2)],
             TypeError,
-            r"layer 1 \(Doubled\) has a forward method of its own",
+            r"network\[1\] \(Doubled\) has a forward method of its own",
         ),
         ([nn.Linear(2, 3), nn.ReLU()], ValueError, "last layer must be a Linear layer"),
         (
             [nn.ReLU(), nn.Linear(3, 2)],
             ValueError,
-            r"layer 0 \(ReLU\): expected a Linear layer before",
+            r"network\[0\] \(ReLU\): expected a Linear layer before",
         ),
-        ([nn.Linear(2, 3), nn.Linear(3, 2)], ValueError, "layer 1.*expected an activation"),
-        ([nn.Linear(2, 3), nn.ReLU(), nn.ReLU(), nn.Linear(3, 2)], ValueError, "layer 2"),
+        ([nn.Linear(2, 3), nn.Linear(3, 2)], ValueError, r"network\[1\].*expected an activation"),
+        ([nn.Linear(2, 3), nn.ReLU(), nn.ReLU(), nn.Linear(3, 2)], ValueError, r"network\[2\]"),
         ([], ValueError, "last layer must be"),
     ],
 )

@@ -508,11 +508,23 @@ def test_widest_row_and_deep_float32_networks():
 
 
 ERRORS = [
-    (nn.MaxPool2d(2), TypeError, r"layer 1\.1 \(MaxPool2d\) is not supported; supported are nn\.L"),
-    (nn.LSTM(8, 8), TypeError, r"layer 1\.1 \(LSTM\) is not supported"),
-    (nn.Softmax(1), TypeError, r"layer 1\.1 \(Softmax\) is not supported: leave it out"),
-    (nn.BatchNorm2d(3).train(), TypeError, r"layer 1\.1 \(BatchNorm2d\) is in training mode"),
-    (nn.Dropout().train(), TypeError, r"layer 1\.1 \(Dropout\) is in training mode: call \.eval"),
+    (
+        nn.MaxPool2d(2),
+        TypeError,
+        r"network\[1\]\[1\] \(MaxPool2d\) is not supported; supported are nn\.L",
+    ),
+    (nn.LSTM(8, 8), TypeError, r"network\[1\]\[1\] \(LSTM\) is not supported"),
+    (nn.Softmax(1), TypeError, r"network\[1\]\[1\] \(Softmax\) is not supported: leave it out"),
+    (
+        nn.BatchNorm2d(3).train(),
+        TypeError,
+        r"network\[1\]\[1\] \(BatchNorm2d\) is in training mode",
+    ),
+    (
+        nn.Dropout().train(),
+        TypeError,
+        r"network\[1\]\[1\] \(Dropout\) is in training mode: call \.eval",
+    ),
     (
         nn.BatchNorm2d(3, track_running_stats=False).eval(),
         TypeError,
@@ -521,19 +533,19 @@ ERRORS = [
     (
         nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular").double(),
         TypeError,
-        r"layer 1\.1 \(Conv2d\) pads in the mode 'circular', supported is 'zeros'",
+        r"network\[1\]\[1\] \(Conv2d\) pads in the mode 'circular', supported is 'zeros'",
     ),
     (nn.Conv2d(3, 3, 2, padding="same").double(), TypeError, "pads by 'same' for an even kernel"),
-    (nn.Flatten(0), TypeError, r"layer 1\.1 \(Flatten\) changes other axes"),
+    (nn.Flatten(0), TypeError, r"network\[1\]\[1\] \(Flatten\) changes other axes"),
     (
         nn.Linear(7, 3).double(),
         ValueError,
-        r"layer 1\.1 \(Linear\) does not take inputs of shape \(3, 8, 8\)",
+        r"network\[1\]\[1\] \(Linear\) does not take inputs of shape \(3, 8, 8\)",
     ),
     (
         nn.BatchNorm2d(5).double().eval(),
         ValueError,
-        r"layer 1\.1 \(BatchNorm2d\) does not take inputs of shape \(3, 8, 8\)",
+        r"network\[1\]\[1\] \(BatchNorm2d\) does not take inputs of shape \(3, 8, 8\)",
     ),
     (nn.Linear(8, 3), TypeError, "expected all float32 or all float64, found torch.float32, torch"),
 ]
@@ -551,7 +563,9 @@ def test_what_is_not_supported_is_named_with_its_place(layer, error, message):
 
 
 def test_smooth_units_have_no_transitions():
-    with pytest.raises(TypeError, match=r"layer 1 \(Tanh\) has no transitions.* Jacobian norm"):
+    with pytest.raises(
+        TypeError, match=r"network\[1\] \(Tanh\) has no transitions.* Jacobian norm"
+    ):
         sequential_transitions(with_unit(nn.Tanh()), images(1))
 
 
@@ -563,7 +577,7 @@ def test_other_errors_say_what_is_wrong():
         def forward(self, x):
             return x
 
-    with pytest.raises(TypeError, match=r"layer 1 \(Own\) has a forward method of its own"):
+    with pytest.raises(TypeError, match=r"network\[1\] \(Own\) has a forward method of its own"):
         sequential_transitions(nn.Sequential(nn.ReLU(), Own()), images(1))
     with pytest.raises(ValueError, match=r"\(point, vertex, \*shape of an input\), found \(8, 8\)"):
         sequential_transitions(plain(), torch.zeros(8, 8))
@@ -615,7 +629,7 @@ def test_layers_that_compute_something_else_than_their_base_are_refused():
         pass
 
     for layer in (Doubled(8, 8).double(), Squared()):
-        message = rf"layer 1 \({type(layer).__name__}\) has a forward method of its own"
+        message = rf"network\[1\] \({type(layer).__name__}\) has a forward method of its own"
         with pytest.raises(TypeError, match=message):
             sequential_transitions(nn.Sequential(nn.Identity(), layer), images(1))
     x = torch.tensor([[1.0, -1.0]], dtype=torch.float64)

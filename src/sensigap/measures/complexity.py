@@ -1,6 +1,7 @@
 """Complexity measures of trained networks that the literature proposes for predicting the gap.
 
 All are functions of a `Stack`, computed for each of its networks in float64 unless said otherwise.
+They raise a TypeError for anything else and a ValueError where weights are not finite.
 Products over layers come as log10, so that deep and wide networks do not overflow. Each is oriented
 as it is proposed: the larger, the larger the generalization gap. References:
 
@@ -23,33 +24,44 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from sensigap.isolation import isolated
+from sensigap.measures.checks import as_labels, as_points, check_measured, check_stack
 from sensigap.networks import Stack
+from sensigap.tensors import check_finite
 
 #: bytes of activations held at once
 CHUNK_BYTES = 2**26
+_REMEDY = "weights or points are too large; scale them down"
 
 
+@isolated()
 def frobenius_product(stack: Stack) -> torch.Tensor:
     """log10 of prod_l ||W_l||_F over the layers, (network,).
 
     Neyshabur et al. (2015), section 3 (group norm with p = q = 2); Jiang et al. (2020), eq. 37,
     which squares it. Biases are left out, as there.
     """
-    return sum(
-        (w.double().square().sum((1, 2)).log10() / 2 for w in stack.weights),
-        start=_zeros(stack),
+    check_stack(stack)
+    return _told(
+        sum(
+            (w.double().square().sum((1, 2)).log10() / 2 for w in stack.weights),
+            start=_zeros(stack),
+        )
     )
 
 
+@isolated()
 def spectral_product(stack: Stack) -> torch.Tensor:
     """log10 of prod_l ||W_l||_2 (largest singular values) over the layers, (network,).
 
     Bartlett et al. (2017), the product in eq. 1.2; Jiang et al. (2020), eq. 32, which squares it.
     It bounds the Lipschitz constant of the logits, since no unit has a slope above 1.
     """
-    return sum((spectral_norm(w).log10() for w in stack.weights), start=_zeros(stack))
+    check_stack(stack)
+    return _told(sum((spectral_norm(w).log10() for w in stack.weights), start=_zeros(stack)))
 
 
+@isolated()
 def distance(stack: Stack, start: Stack) -> torch.Tensor:
     """Frobenius distance from initialisation, sqrt(sum_l ||W_l - W_l^0||_F^2), (network,).
 
@@ -61,25 +73,32 @@ def distance(stack: Stack, start: Stack) -> torch.Tensor:
         start: the same networks untrained.
 
     Raises:
-        ValueError: the two stacks differ in shape.
+        TypeError, ValueError: something is no stack, the two differ in shape, or values are not
+            finite.
     """
+    check_stack(stack)
+    check_stack(start, "start")
     pairs = [*_pairs(stack.weights, start.weights), *_pairs(stack.biases, start.biases)]
     squares = ((a.double() - b.double()).square().flatten(1).sum(1) for a, b in pairs)
-    return sum(squares, start=_zeros(stack)).sqrt()
+    return _told(sum(squares, start=_zeros(stack)).sqrt())
 
 
+@isolated()
 def spectral_distance(stack: Stack, start: Stack) -> torch.Tensor:
     """Spectral distance from initialisation, sqrt(sum_l ||W_l - W_l^0||_2^2), (network,).
 
     Jiang et al. (2020), eq. 41, which squares it. Arguments and errors as `distance`; weights only.
     """
+    check_stack(stack)
+    check_stack(start, "start")
     squares = (
         spectral_norm(a.double() - b.double()).square()
         for a, b in _pairs(stack.weights, start.weights)
     )
-    return sum(squares, start=_zeros(stack)).sqrt()
+    return _told(sum(squares, start=_zeros(stack)).sqrt())
 
 
+@isolated()
 def path_norm(stack: Stack) -> torch.Tensor:
     """log10 of the path norm: sqrt of the sum over paths of their squared weights, (network,).
 
@@ -90,6 +109,7 @@ def path_norm(stack: Stack) -> torch.Tensor:
     ASSUME: paths from biases count, as with an input that is always 1; the shift of a unit (that of
     HardSigmoid) belongs to the unit and does not.
     """
+    check_stack(stack)
     sums = torch.ones(len(stack), 1, stack.inputs, dtype=torch.float64, device=stack.device)
     log = _zeros(stack)
     for w, b in zip(stack.weights, stack.biases, strict=True):
@@ -100,9 +120,10 @@ def path_norm(stack: Stack) -> torch.Tensor:
         scale = torch.where(scale > 0, scale, 1.0)
         sums = sums / scale[:, None, None]
         log = log + scale.log10()
-    return (log + sums.sum((1, 2)).log10()) / 2
+    return _told((log + sums.sum((1, 2)).log10()) / 2)
 
 
+@isolated()
 def fisher_rao(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """log10 of the Fisher-Rao norm: sqrt of the mean over points of <w, grad_w loss>^2, (network,).
 
@@ -122,7 +143,13 @@ def fisher_rao(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> torch.Ten
         stack: the networks.
         x: points (point, d).
         labels: int64 (network, point).
+
+    Raises:
+        TypeError: `stack` is no stack; points or labels are no tensors or arrays.
+        ValueError: they have other shapes, there are none, or values are not finite.
     """
+    check_stack(stack)
+    x, labels = as_points(x, stack.inputs), as_labels(labels, stack, x)
     parts = []
     for where, z, along in _forward(stack, x, tangents=True):
         own = labels[:, where, None].to(z.device)
@@ -133,9 +160,10 @@ def fisher_rao(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> torch.Ten
         total = ((others - largest).exp() * differences).sum(2)
         parts.append(total.abs().log() + largest[:, :, 0])
     logs = torch.cat(parts, 1)
-    return (torch.logsumexp(2 * logs, 1) - math.log(logs.shape[1])) / (2 * math.log(10))
+    return _told((torch.logsumexp(2 * logs, 1) - math.log(logs.shape[1])) / (2 * math.log(10)))
 
 
+@isolated()
 def inverse_margin(
     stack: Stack, x: torch.Tensor, labels: torch.Tensor, *, quantile: float = 0.1
 ) -> torch.Tensor:
@@ -150,25 +178,38 @@ def inverse_margin(
         x: points (point, d).
         labels: int64 (network, point).
         quantile: which of the margins.
+
+    Raises:
+        TypeError, ValueError: as `fisher_rao`.
     """
+    check_stack(stack)
+    x, labels = as_points(x, stack.inputs), as_labels(labels, stack, x)
     parts = []
     for where, z, _ in _forward(stack, x):
         own = labels[:, where, None].to(z.device)
         parts.append(z.gather(2, own)[:, :, 0] - z.scatter(2, own, -torch.inf).amax(2))
+    _told(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
     # torch.quantile refuses large inputs
     margins = np.quantile(torch.cat(parts, 1).cpu().numpy(), quantile, axis=1)
     found = torch.from_numpy(margins).to(stack.device)
     return torch.where(found > 0, found**-2, torch.nan)
 
 
+@isolated()
 def spectral_norm(matrices: torch.Tensor) -> torch.Tensor:
-    """Largest singular value of each matrix (network, rows, columns), float64 (network,)."""
+    """Largest singular value of each matrix (network, rows, columns), float64 (network,).
+
+    Raises:
+        ValueError: squares of values are too large for float64, or values are not finite.
+    """
     m = matrices.double()
     if m.shape[1] > m.shape[2]:
         m = m.transpose(1, 2)
     # of the smaller Gram matrix: for the largest value as exact as a singular value
     # decomposition, and several times faster
-    return torch.linalg.eigvalsh(m @ m.transpose(1, 2))[:, -1].clamp(min=0).sqrt()
+    gram = m @ m.transpose(1, 2)
+    check_finite(gram, "products of weights", _REMEDY)
+    return torch.linalg.eigvalsh(gram)[:, -1].clamp(min=0).sqrt()
 
 
 def _forward(
@@ -207,6 +248,12 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     if a.device.type == "cpu":
         return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
     return torch.matmul(a, b)
+
+
+def _told(found: torch.Tensor) -> torch.Tensor:
+    """What was found; raises a ValueError where it overflowed. -inf is the logarithm of 0."""
+    check_measured(found, "values", _REMEDY)
+    return found
 
 
 def _pairs(

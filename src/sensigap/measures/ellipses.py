@@ -14,7 +14,11 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import torch
+from torch import nn
 
+from sensigap.isolation import isolated
+from sensigap.measures.checks import LARGEST, as_array, as_stack, check_index, check_range
 from sensigap.measures.polygons.arrays import NumpyArrays, rows_at_once
 from sensigap.measures.polygons.layers import Layer, network_layers
 from sensigap.measures.polygons.points import Found
@@ -27,46 +31,69 @@ TOUCH = 1e-12
 ARCS = 4
 
 
-def ellipse_crossings(stack: Stack, ellipses: np.ndarray, *, network: int = 0) -> Crossings:
-    """Where on ellipses (ellipse, 3, d), rows c, a, b, one network of a stack has its transitions.
+@isolated()
+def ellipse_crossings(
+    networks: Stack | nn.Sequential, ellipses: np.ndarray | torch.Tensor, *, network: int = 0
+) -> Crossings:
+    """Where on ellipses (ellipse, 3, d), rows c, a, b, one network has its transitions.
+
+    Args:
+        networks: a stack, or one network that `from_sequential` takes.
+        ellipses: see above.
+        network: which one of a stack.
 
     Returns:
         `Crossings` whose `path` is the ellipse and whose `position` is the angle in radians, in
         [0, 2 pi].
 
     Raises:
-        ValueError: the ellipses have another shape, or are not finite.
+        TypeError: the network is none, or a layer is not what its class says; names its place.
+        ValueError: the ellipses have another shape; they, weights or pre-activations are not
+            finite.
     """
-    if ellipses.ndim != 3 or ellipses.shape[1:] != (3, stack.inputs):
-        raise ValueError(
-            f"ellipses: expected shape (ellipse, 3, {stack.inputs}), found {ellipses.shape}"
-        )
-    if not np.isfinite(ellipses).all():
-        raise ValueError("ellipses: expected finite values, found others")
-    return Crossings.joined(list(_walk(network_layers(stack, network), ellipses)))
+    stack, _ = as_stack(networks)
+    check_index(network, len(stack))
+    return _crossings(stack, _as_ellipses(ellipses, stack), network)
 
 
-def ellipse_transitions(stack: Stack, ellipses: np.ndarray, count: int) -> np.ndarray:
+@isolated()
+def ellipse_transitions(
+    networks: Stack | nn.Sequential, ellipses: np.ndarray | torch.Tensor, count: int
+) -> np.ndarray:
     """Transitions between `count` equally spaced angles, the first 0, for each network and ellipse.
 
     Args:
-        stack: the networks.
+        networks: a stack, or one network that `from_sequential` takes.
         ellipses: (ellipse, 3, d), rows c, a, b.
         count: number of angles; entry i counts from 2 pi i / count to the next.
 
     Returns:
-        int64 (network, ellipse, count).
+        int64 (network, ellipse, count); for one network without the first axis.
 
     Raises:
-        ValueError: the ellipses have another shape, or are not finite.
+        TypeError, ValueError: as `ellipse_crossings`; also if `count` is not positive.
     """
-    counts = np.zeros((len(stack), len(ellipses), count), np.int64)
+    stack, alone = as_stack(networks)
+    curves = _as_ellipses(ellipses, stack)
+    if count < 1:
+        raise ValueError(f"count: expected 1 angle or more, found {count}")
+    counts = np.zeros((len(stack), len(curves), count), np.int64)
     for k in range(len(stack)):
-        found = ellipse_crossings(stack, ellipses, network=k)
+        found = _crossings(stack, curves, k)
         bins = np.floor(found.position * (count / (2 * np.pi))).astype(np.int64) % count
-        flat = np.bincount(found.path * count + bins, minlength=len(ellipses) * count)
-        counts[k] = flat.reshape(len(ellipses), count)
-    return counts
+        flat = np.bincount(found.path * count + bins, minlength=len(curves) * count)
+        counts[k] = flat.reshape(len(curves), count)
+    return counts[0] if alone else counts
+
+
+def _as_ellipses(ellipses: object, stack: Stack) -> np.ndarray:
+    """Checked ellipses in float64."""
+    return as_array(ellipses, "ellipses", ("ellipse", 3, stack.inputs))
+
+
+def _crossings(stack: Stack, ellipses: np.ndarray, network: int) -> Crossings:
+    """See `ellipse_crossings`."""
+    return Crossings.joined(list(_walk(network_layers(stack, network), ellipses)))
 
 
 @dataclasses.dataclass
@@ -116,9 +143,16 @@ def _walk(layers: list[Layer], ellipses: np.ndarray) -> Iterator[Crossings]:
     while start < len(ellipses) and layers:
         stop = min(len(ellipses), start + max(1, rows // an_ellipse))
         arcs = _start(layers[0], ellipses[start:stop])
+        # an upper bound of |x|, then of |z|
+        bound = float(np.abs(ellipses[start:stop]).sum(1).max())
         for l, layer in enumerate(layers):
             if l:
                 arcs = arcs.through(layer)
+            bound = bound * layer.gain[0] + layer.gain[1]
+            if not bound < LARGEST:  # seldom, and it may be far above what there is
+                both = np.concatenate([arcs.edge, arcs.middle])
+                bound = float(np.abs(both).max())
+                check_range(float(both.min()), float(both.max()), f"hidden layer {l}")
             found = _arc_crossings(arcs, layer)
             arc = found.point
             yield Crossings(
@@ -141,7 +175,7 @@ def _start(layer: Layer, ellipses: np.ndarray) -> _Arcs:
     half = np.tile(np.append(np.full(ARCS, np.pi / ARCS), 0.0), n)
     path = np.repeat(np.arange(n), size)
     last = np.arange(1, n + 1) * size - 1
-    c, a, b = np.moveaxis(ellipses.astype(np.float64) @ layer.weight, 1, 0)[:, path]
+    c, a, b = np.moveaxis(ellipses @ layer.weight, 1, 0)[:, path]
     edge, middle = (
         c + np.cos(theta)[:, None] * a + np.sin(theta)[:, None] * b + layer.bias
         for theta in (left, left + half)

@@ -15,17 +15,21 @@ weights' dtype; only the products that carry the rows backwards are in the weigh
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
 
+from sensigap.isolation import isolated
 from sensigap.measures.backward import Backward, StackBackward
+from sensigap.measures.checks import LARGEST_LOG10, as_points, check_measured, check_networks
 from sensigap.measures.sequential.backward import sequential_network
-from sensigap.measures.sequential.stages import check_networks
 from sensigap.networks import Stack
 
+_TOO_LARGE = "scale the weights down, use .double() on the network, or log10=True"
 OUTPUTS = ("softmax", "logits")
 ORDERS = ("frobenius", "spectral")
 #: bytes of backward rows held at once, for each network in turn
@@ -48,13 +52,18 @@ class PointMeasures:
     log10_norm: dict[str, torch.Tensor]
 
     def norm(self, output: str) -> torch.Tensor:
-        """Frobenius norm (network, point); 0 where the Jacobian is 0 or the norm underflows."""
-        return torch.pow(10.0, self.log10_norm[output])
+        """Frobenius norm (network, point); 0 where the Jacobian is 0 or the norm underflows.
+
+        Raises:
+            ValueError: a norm is too large for float64.
+        """
+        return _power(self.log10_norm[output])
 
 
+@isolated()
 def jacobian_norm(
     networks: Stack | nn.Sequential,
-    x: torch.Tensor,
+    x: torch.Tensor | np.ndarray,
     output: str = "softmax",
     *,
     order: str = "frobenius",
@@ -77,13 +86,15 @@ def jacobian_norm(
         input.
 
     Raises:
-        TypeError: `networks` is something else, or a layer is not supported; names its place.
-        ValueError: `x` has another shape, `output` or `order` another value, or the logits are not
-            finite.
+        TypeError: `networks` is something else, a layer is not supported, or computes something
+            else than its class says (hooks, a method of its own, a mode); names its place.
+        ValueError: `x` has another shape, `output` or `order` another value; weights, points or
+            logits are not finite, or a norm is too large for float64.
     """
     _check("order", order, ORDERS)
     _check("output", output, OUTPUTS)
-    measured = _Measured.of(networks, x)
+    measured, x = _Measured.of(networks, x)
+    _remark(measured, output)
     if order == "frobenius":
         log = _measure_points(measured, x, (output,)).log10_norm[output]
     else:
@@ -94,11 +105,13 @@ def jacobian_norm(
             largest = torch.linalg.eigvalsh(rows @ rows.mT)[:, -1].clamp(min=0)
             log[k, where] = 0.5 * largest.log10() + log10_scale
     log = measured.result(log)
-    return log if log10 else torch.pow(10.0, log)
+    check_measured(log, "log10 of norms", _TOO_LARGE)
+    return log if log10 else _power(log)
 
 
+@isolated()
 def jacobian_rows(
-    networks: Stack | nn.Sequential, x: torch.Tensor, output: str = "softmax"
+    networks: Stack | nn.Sequential, x: torch.Tensor | np.ndarray, output: str = "softmax"
 ) -> torch.Tensor:
     """The Jacobian with respect to the input, for each network at each point, a row for each class.
 
@@ -114,15 +127,18 @@ def jacobian_rows(
         TypeError, ValueError: as `jacobian_norm`.
     """
     _check("output", output, OUTPUTS)
-    measured = _Measured.of(networks, x)
+    measured, x = _Measured.of(networks, x)
+    _remark(measured, output)
     result = measured.empty(measured.classes, math.prod(x.shape[1:]))
     for k, where, rows, log10_scale in _rows(measured, x, output, whole=True):
         result[k, where] = rows * torch.pow(10.0, log10_scale)[:, None, None]
+    check_measured(result.abs(), "rows", _TOO_LARGE)
     return measured.result(result.unflatten(-1, x.shape[1:]))
 
 
+@isolated()
 def measure_points(
-    networks: Stack | nn.Sequential, x: torch.Tensor, outputs: Sequence[str] = OUTPUTS
+    networks: Stack | nn.Sequential, x: torch.Tensor | np.ndarray, outputs: Sequence[str] = OUTPUTS
 ) -> PointMeasures:
     """Logits and Frobenius norms of every network at points x, in one pass.
 
@@ -137,9 +153,11 @@ def measure_points(
         raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found none")
     for output in outputs:
         _check("output", output, OUTPUTS)
-    measured = _Measured.of(networks, x)
+    measured, x = _Measured.of(networks, x)
     found = _measure_points(measured, x, outputs)
     norms = {output: measured.result(log) for output, log in found.log10_norm.items()}
+    for log in norms.values():
+        check_measured(log, "log10 of norms", _TOO_LARGE)
     return PointMeasures(measured.result(found.logits), norms)
 
 
@@ -186,19 +204,18 @@ class _Measured:
     alone: bool
 
     @classmethod
-    def of(cls, networks: Stack | nn.Sequential, x: torch.Tensor) -> "_Measured":
-        """The networks, for points x of the right shape."""
+    def of(
+        cls, networks: Stack | nn.Sequential, x: torch.Tensor | np.ndarray
+    ) -> tuple["_Measured", torch.Tensor]:
+        """The networks, and points x as a tensor; both checked."""
         check_networks(networks)
         if isinstance(networks, nn.Sequential):
-            one = sequential_network(networks, tuple(x.shape[1:]))
-            return cls(len(x), [lambda _: one], one.classes, one.device, alone=True)
-        if x.ndim != 2 or x.shape[1] != networks.inputs:
-            raise ValueError(
-                f"points x: expected shape (point, {networks.inputs}), found {tuple(x.shape)}; "
-                "flatten each image to one row"
-            )
+            points = as_points(x, None)
+            one = sequential_network(networks, tuple(points.shape[1:]))
+            return cls(len(points), [lambda _: one], one.classes, one.device, alone=True), points
+        points = as_points(x, networks.inputs)
         each = [partial(StackBackward, networks, k) for k in range(len(networks))]
-        return cls(len(x), each, networks.classes, networks.device, alone=False)
+        return cls(len(points), each, networks.classes, networks.device, alone=False), points
 
     def empty(self, *shape: int) -> torch.Tensor:
         """Memory for a float64 result (network, point, ...)."""
@@ -341,6 +358,7 @@ def _rows(
     for k, where, at in _chunks(measured, x, with_top=True, whole=whole):
         blocks, power = at.carry(rescaled=True, whole=whole)
         rows = torch.cat([block.double() for block in blocks], 2)
+        check_measured(rows.abs(), f"rows of network {k}", _TOO_LARGE)
         log10_scale = power * math.log10(2)
         top_row, differences = rows[:, :1], rows[:, 1:]
         if output == "softmax":
@@ -375,7 +393,7 @@ def _check_finite(logits: torch.Tensor, network: int, first: int) -> None:
         point = first + int(finite.logical_not().nonzero()[0])
         raise ValueError(
             f"expected finite logits, found others for network {network} at point {point}: "
-            "look for values in x, or weights, that are not finite or too large"
+            "weights or points are too large; scale them down"
         )
 
 
@@ -383,3 +401,22 @@ def _check(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raises a ValueError unless the value is allowed."""
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
+
+
+def _power(log: torch.Tensor) -> torch.Tensor:
+    """10^log; raises a ValueError where that is no float64."""
+    if log.numel() and not float(log.max()) <= LARGEST_LOG10:
+        raise ValueError(
+            f"a norm of 1e{float(log.max()):.0f} is too large for float64: ask for log10=True"
+        )
+    return torch.pow(10.0, log)
+
+
+def _remark(measured: _Measured, output: str) -> None:
+    """Warns of a softmax that is 1 everywhere."""
+    if measured.classes == 1 and output == "softmax":
+        warnings.warn(
+            "the network has one logit, whose softmax is 1 everywhere and its Jacobian 0: "
+            "ask for output='logits'",
+            stacklevel=4,
+        )

@@ -14,7 +14,11 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import torch
+from torch import nn
 
+from sensigap.isolation import isolated
+from sensigap.measures.checks import as_array, as_stack, check_index, check_range
 from sensigap.measures.polygons.layers import SNAP, Layer, network_layers
 from sensigap.networks import Stack
 
@@ -80,10 +84,11 @@ class Partition:
         return following
 
 
+@isolated()
 def partition(
-    stack: Stack,
+    networks: Stack | nn.Sequential,
     network: int,
-    frame: np.ndarray,
+    frame: np.ndarray | torch.Tensor,
     window: tuple[float, float, float, float],
     *,
     layer: int | None = None,
@@ -91,21 +96,26 @@ def partition(
     """The linear regions of one network over a window of a plane.
 
     Args:
-        stack: the networks.
+        networks: a stack, or one network that `from_sequential` takes.
         network: index of the network in the stack.
         frame: (3, d): origin and the vectors of x and y (`paths.plane`).
         window: least and largest x, least and largest y, in units of the input.
         layer: hidden layer, from 0, up to which regions are told apart; None: the last one.
 
     Raises:
-        ValueError: the layer or the window does not exist.
+        TypeError: the network is none, or a layer is not what its class says; names its place.
+        ValueError: the layer or the window does not exist; the frame has another shape; it, weights
+            or pre-activations are not finite.
     """
+    stack, _ = as_stack(networks)
+    check_index(network, len(stack))
+    plane = as_array(frame, "frame", (3, stack.inputs))
     layers = network_layers(stack, network)
     if layer is not None:
         if not 0 <= layer < len(layers):
             raise ValueError(f"layer: expected 0 to {len(layers) - 1}, found {layer}")
         layers = layers[: layer + 1]
-    return _joined([part for part, _ in partition_parts(layers, frame, window)])
+    return _joined([part for part, _ in partition_parts(layers, plane, window)])
 
 
 def partition_parts(
@@ -124,10 +134,10 @@ def partition_parts(
         unit and threshold, whether the unit is above it.
 
     Raises:
-        ValueError: the window does not exist.
+        ValueError: the window does not exist, or pre-activations overflow.
     """
     left, right, bottom, top = window
-    if not (left < right and bottom < top):
+    if not (left < right and bottom < top and np.isfinite(window).all()):
         raise ValueError(f"window: expected x and y from less to more, found {window}")
     corners = np.array([[left, bottom], [right, bottom], [right, top], [left, top]], float)
     start = Partition(corners, np.arange(4), np.array([0, 4]))
@@ -149,6 +159,7 @@ def _deepen(
     Yields polygons and the last layer's codes in them (`partition_parts`).
     """
     first, rest = layers[0], layers[1:]
+    check_range(float(z.min()), float(z.max()), "a hidden layer")
     taus = [tau for _, tau in first.thresholds]
     if taus:
         # of several thresholds each has its own lines; z comes back from the first one's

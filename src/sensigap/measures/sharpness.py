@@ -13,8 +13,11 @@ import numpy as np
 import torch
 
 from sensigap import seeds
+from sensigap.isolation import isolated
+from sensigap.measures.checks import as_labels, as_points, check_stack
 from sensigap.measures.complexity import product
 from sensigap.networks import Stack
+from sensigap.tensors import check_finite
 
 #: bytes of networks with noise held at once
 CHUNK_BYTES = 2**26
@@ -37,6 +40,7 @@ class Noise:
     biases: list[torch.Tensor]
 
 
+@isolated()
 def weight_noise(stack: Stack, draws: int, seed: int) -> Noise:
     """Noise for `sharpness`, of the stack's shape, dtype and device.
 
@@ -53,6 +57,7 @@ def weight_noise(stack: Stack, draws: int, seed: int) -> Noise:
     return Noise(weights, biases)
 
 
+@isolated()
 def sharpness(
     stack: Stack,
     x: torch.Tensor,
@@ -83,8 +88,14 @@ def sharpness(
         noise: of `weight_noise`.
         drop: accuracy that may be lost, 0 to 1.
         magnitude_aware: see above.
+
+    Raises:
+        TypeError: `stack` is no stack; points or labels are no tensors or arrays.
+        ValueError: they have other shapes, there are none, or values are not finite.
     """
-    points = x.to(stack.device, stack.dtype)
+    check_stack(stack)
+    labels = as_labels(labels, stack, x)
+    points = as_points(x, stack.inputs).to(stack.device, stack.dtype)
     found = [
         _Noisy(stack.select(slice(k, k + 1)), points, labels[k], noise, magnitude_aware).tolerated(
             drop
@@ -155,6 +166,7 @@ class _Noisy:
     def tolerated(self, drop: float) -> float:
         """The largest noise that costs at most `drop` accuracy; NaN if there is none."""
         logits = self.stack.logits(self.x)[0]
+        check_finite(logits, "logits", "weights or points are too large; scale them down")
         least = float((logits.argmax(1) == self.labels).double().mean()) - drop
         squares = sum(float(w.double().square().sum()) for w in self.stack.weights)
         count = sum(w.numel() for w in self.stack.weights)

@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import torch
 
+from sensigap.isolation import isolated
+from sensigap.measures.checks import as_array, check_index, check_stack
 from sensigap.measures.partition import partition_parts
 from sensigap.measures.polygons.layers import network_layers
 from sensigap.networks import Stack
+from sensigap.tensors import check_finite
 
 #: points of the plane evaluated at once
 CHUNK_POINTS = 4096
@@ -27,6 +30,7 @@ class Boundaries:
     regions: int
 
 
+@isolated()
 def last_boundaries(
     stack: Stack,
     network: int,
@@ -52,12 +56,15 @@ def last_boundaries(
         them are.
 
     Raises:
-        ValueError: the window does not exist.
+        TypeError, ValueError: as `partition.partition`.
     """
+    check_stack(stack)
+    check_index(network, len(stack))
+    plane = as_array(frame, "frame", (3, stack.inputs))
     layers = network_layers(stack, network)
     segments, regions = [np.zeros((0, 2, 2), np.float32)], 0
     # parts border on lines of earlier layers, so edges within parts are all that are needed
-    for part, codes in partition_parts(layers, frame, window):
+    for part, codes in partition_parts(layers, plane, window):
         regions += len(part)
         if regions > most:
             return None
@@ -67,6 +74,7 @@ def last_boundaries(
     return Boundaries(np.concatenate(segments), regions)
 
 
+@isolated()
 def predicted_classes(
     stack: Stack, network: int, frame: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
@@ -77,12 +85,20 @@ def predicted_classes(
         network: the network's index in the stack.
         frame: as for `last_boundaries`.
         x, y: coordinates of the grid's columns and rows, in units of the input.
+
+    Raises:
+        TypeError, ValueError: as `partition.partition`; also for logits that are not finite.
     """
+    check_stack(stack)
+    check_index(network, len(stack))
+    plane = as_array(frame, "frame", (3, stack.inputs))
+    columns, rows = as_array(x, "x", ("column",)), as_array(y, "y", ("row",))
     one = stack.select([network]).to(torch.float64)
-    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
     classes = []
     for start in range(0, len(grid), CHUNK_POINTS):
-        points = grid[start : start + CHUNK_POINTS] @ frame[1:] + frame[0]
+        points = grid[start : start + CHUNK_POINTS] @ plane[1:] + plane[0]
         logits = one.logits(torch.from_numpy(points).to(one.device))
+        check_finite(logits, "logits", "scale the weights or the plane down")
         classes.append(logits[0].argmax(1).cpu().numpy())
     return np.concatenate(classes).reshape(len(y), len(x))

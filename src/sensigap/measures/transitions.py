@@ -14,23 +14,27 @@ tau a threshold:
 * A unit with two thresholds that passes both in one piece counts twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
+from sensigap.isolation import isolated
+from sensigap.measures.checks import as_vertices, check_index, check_networks
 from sensigap.measures.polygons.arrays import arrays_on
 from sensigap.measures.polygons.layers import network_layers
-from sensigap.measures.polygons.walk import Crossings, check_by, check_vertices, walk
-from sensigap.measures.sequential.stages import check_networks
+from sensigap.measures.polygons.walk import Crossings, check_by, walk
 from sensigap.measures.sequential.transitions import sequential_crossings, sequential_transitions
 from sensigap.networks import Stack
+
+#: polygons (point, vertex, ...)
+Vertices = torch.Tensor | np.ndarray
 
 
 def transitions(
     networks: Stack | nn.Sequential,
-    vertices: torch.Tensor | Iterable[torch.Tensor],
+    vertices: Vertices | Iterable[Vertices],
     *,
     closed: bool = True,
     by: str | None = None,
@@ -55,35 +59,44 @@ def transitions(
         without the first axis.
 
     Raises:
-        TypeError: `networks` is something else, a layer is not supported, or a unit is smooth;
+        TypeError: `networks` is something else, a layer is not supported, a unit is smooth, or a
+            layer computes something else than its class says (hooks, a method of its own, a mode);
             names its place.
-        ValueError: the vertices have another shape, or are not finite; `by` is something else.
+        ValueError: the vertices have another shape; they, weights or pre-activations are not
+            finite; `by` is something else.
     """
     check_by(by)
-    check_networks(networks)
+    with isolated():
+        check_networks(networks)
+    chunks = chunks_of(vertices)
     if isinstance(networks, nn.Sequential):
-        return sequential_transitions(networks, vertices, closed=closed, by=by)
-    stack = networks
-    arrays = arrays_on(stack.device)
-    columns = sum(stack.widths) if by == "unit" else stack.depth
-    counts = [np.zeros((len(stack), 0, columns), np.int64)]
-    for chunk in [vertices] if isinstance(vertices, torch.Tensor) else vertices:
-        check_vertices(chunk, stack.inputs)
-        paths = arrays.array(chunk)
-        counted = np.zeros((len(stack), len(paths), columns), np.int64)
-        for k in range(len(stack)):
-            layers = network_layers(stack, k, arrays)
-            parts = walk(layers, paths, closed=closed, by=by or "layer", arrays=arrays)
-            for where, found, _ in parts:
-                counted[k, where] = found
-        counts.append(counted)
-    every = torch.from_numpy(np.concatenate(counts, 1)).to(stack.device)
+        return sequential_transitions(networks, chunks, closed=closed, by=by)
+    columns = sum(networks.widths) if by == "unit" else networks.depth
+    counts = [np.zeros((len(networks), 0, columns), np.int64)]
+    # the caller's iterable runs in the caller's modes
+    counts += [_count(networks, chunk, closed, by) for chunk in chunks]
+    every = torch.from_numpy(np.concatenate(counts, 1)).to(networks.device)
     return every if by else every.sum(2)
 
 
+@isolated()
+def _count(stack: Stack, chunk: Vertices, closed: bool, by: str | None) -> np.ndarray:
+    """Counts (network, point, layer or unit) of one chunk."""
+    arrays = arrays_on(stack.device)
+    paths = arrays.array(as_vertices(chunk, stack.inputs))
+    columns = sum(stack.widths) if by == "unit" else stack.depth
+    counted = np.zeros((len(stack), len(paths), columns), np.int64)
+    for k in range(len(stack)):
+        layers = network_layers(stack, k, arrays)
+        for where, found, _ in walk(layers, paths, closed=closed, by=by or "layer", arrays=arrays):
+            counted[k, where] = found
+    return counted
+
+
+@isolated()
 def crossings(
     networks: Stack | nn.Sequential,
-    vertices: torch.Tensor,
+    vertices: Vertices,
     *,
     network: int = 0,
     closed: bool = True,
@@ -99,16 +112,23 @@ def crossings(
     """
     check_networks(networks)
     if isinstance(networks, nn.Sequential):
+        check_index(network, 1)
         return sequential_crossings(networks, vertices, closed=closed)
-    check_vertices(vertices, networks.inputs)
-    arrays = arrays_on(networks.device)
-    layers, paths = network_layers(networks, network, arrays), arrays.array(vertices)
+    check_index(network, len(networks))
+    return _crossings(networks, as_vertices(vertices, networks.inputs), network, closed)
+
+
+def _crossings(stack: Stack, vertices: torch.Tensor, network: int, closed: bool) -> Crossings:
+    """See `crossings`."""
+    arrays = arrays_on(stack.device)
+    layers, paths = network_layers(stack, network, arrays), arrays.array(vertices)
     chunks = walk(layers, paths, closed=closed, record=True, arrays=arrays)
     return Crossings.joined([part for _, _, parts in chunks for part in parts])
 
 
+@isolated()
 def transitions_along(
-    networks: Stack | nn.Sequential, vertices: torch.Tensor, bins: int = 1, *, closed: bool = True
+    networks: Stack | nn.Sequential, vertices: Vertices, bins: int = 1, *, closed: bool = True
 ) -> torch.Tensor:
     """Transitions on each of `bins` equal parts of each edge, to draw their density along a path.
 
@@ -125,13 +145,17 @@ def transitions_along(
     Raises:
         TypeError, ValueError: as `transitions`; also if `bins` is not positive.
     """
-    _check_bins(vertices, bins)
-    points = len(vertices)
-    parts = (vertices.shape[1] if closed else vertices.shape[1] - 1) * bins
-    alone = isinstance(networks, nn.Sequential)
-    counts = np.zeros((1 if alone else len(networks), points * parts), np.int64)
+    check_networks(networks)
+    stack = None if isinstance(networks, nn.Sequential) else networks
+    paths = _divisible(vertices, stack, bins)
+    points = len(paths)
+    parts = (paths.shape[1] if closed else paths.shape[1] - 1) * bins
+    counts = np.zeros((1 if stack is None else len(stack), points * parts), np.int64)
     for k in range(len(counts)):
-        found = crossings(networks, vertices, network=k, closed=closed)
+        if isinstance(networks, nn.Sequential):
+            found = sequential_crossings(networks, paths, closed=closed)
+        else:
+            found = _crossings(networks, paths, k, closed)
         # a crossing at the last vertex is at the end of the last part
         part = np.minimum((found.position * bins).astype(np.int64), parts - 1)
         counts[k] = np.bincount(found.path * parts + part, minlength=points * parts)
@@ -139,20 +163,37 @@ def transitions_along(
     return every[0] if isinstance(networks, nn.Sequential) else every.to(networks.device)
 
 
-def part_lengths(vertices: torch.Tensor, bins: int = 1, *, closed: bool = True) -> torch.Tensor:
-    """Euclidean lengths (point, edge x bins), float64, of the parts of `transitions_along`."""
-    _check_bins(vertices, bins)
-    ends = vertices.double().flatten(2)
+@isolated()
+def part_lengths(vertices: Vertices, bins: int = 1, *, closed: bool = True) -> torch.Tensor:
+    """Euclidean lengths (point, edge x bins), float64, of the parts of `transitions_along`.
+
+    Raises:
+        TypeError, ValueError: as `transitions_along`.
+    """
+    ends = _divisible(vertices, None, bins).double().flatten(2)
     after = ends.roll(-1, 1) if closed else ends[:, 1:]
     lengths = (after - ends[:, : after.shape[1]]).norm(dim=2) / bins
     return lengths.repeat_interleave(bins, 1)
 
 
-def _check_bins(vertices: torch.Tensor, bins: int) -> None:
-    """Raises a ValueError unless paths can be divided so; `check_vertices` says more of them."""
-    if vertices.ndim < 3:
-        raise ValueError(
-            f"vertices: expected shape (point, vertex, ...), found {tuple(vertices.shape)}"
+def chunks_of(vertices: object) -> Iterable[Vertices]:
+    """The chunks of polygons: one, or those that an iterable gives.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if isinstance(vertices, (torch.Tensor, np.ndarray)):
+        return [vertices]
+    if isinstance(vertices, (str, bytes, Mapping)) or not isinstance(vertices, Iterable):
+        raise TypeError(
+            "vertices: expected a tensor or array (point, vertex, ...) or an iterable of such "
+            f"chunks, found {type(vertices).__name__}"
         )
-    if bins < 1:
+    return vertices
+
+
+def _divisible(vertices: Vertices, stack: Stack | None, bins: int) -> torch.Tensor:
+    """Paths that can be divided into parts."""
+    if not isinstance(bins, int) or bins < 1:
         raise ValueError(f"bins: expected 1 part of an edge or more, found {bins}")
+    return as_vertices(vertices, None if stack is None else stack.inputs)

@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
+from sensigap.measures.checks import LARGEST, check_range
 from sensigap.measures.polygons.arrays import Array, Arrays, NumpyArrays, rows_at_once
 from sensigap.measures.polygons.deepen import deepen, layer_crossings
 from sensigap.measures.polygons.layers import SNAP, Layer
@@ -54,25 +54,6 @@ class Crossings:
         return cls(**{name: np.concatenate([getattr(p, name) for p in every]) for name in names})
 
 
-def check_vertices(vertices: torch.Tensor, inputs: int) -> None:
-    """Raises a ValueError that says what is wrong with the vertices, if something is."""
-    if vertices.ndim != 3 or vertices.shape[2] != inputs or vertices.shape[1] == 0:
-        raise ValueError(
-            f"vertices: expected shape (point, vertex, {inputs}), found {tuple(vertices.shape)}"
-        )
-    check_finite(vertices)
-
-
-def check_finite(vertices: torch.Tensor) -> None:
-    """Raises a ValueError that names the first path (point, ...) that is not finite."""
-    finite = vertices.isfinite().flatten(1).all(1)
-    if not finite.all():
-        raise ValueError(
-            "vertices: expected finite values, found others on the path of point "
-            f"{int(finite.logical_not().nonzero()[0])}"
-        )
-
-
 def check_by(by: str | None) -> None:
     """Raises a ValueError unless counts can be given by this."""
     if by not in (None, "layer", "unit"):
@@ -100,6 +81,9 @@ def walk(
         by: the counts' second axis: 'layer', or 'unit' for the units of all layers in one row.
         record: whether the crossings are wanted.
         arrays: the kind of the arrays; None: numpy's.
+
+    Raises:
+        ValueError: pre-activations overflow.
     """
     if not layers:
         return
@@ -134,6 +118,9 @@ def _walk_together(
     counts, crossings = [], []
     for l, layer in enumerate(layers):
         bound = bound * layer.gain[0] + layer.gain[1]
+        if not bound < LARGEST:  # seldom, and it may be far above what there is
+            bound = float(max(z.max(), -z.min()))
+            check_range(float(z.min()), float(z.max()), f"hidden layer {l}")
         found = layer_crossings(z, layer, points, SNAP * bound)
         path = points.path()[found.point]
         if by == "unit":

@@ -8,7 +8,7 @@ from torch import nn
 
 from sensigap.measures.backward import last_rows, rescale
 from sensigap.measures.sequential.affine import Linear
-from sensigap.measures.sequential.stages import Stage, device_of, read, weights_dtype
+from sensigap.measures.sequential.stages import Stage, read_network
 
 
 class SequentialBackward:
@@ -83,8 +83,7 @@ def sequential_network(model: nn.Sequential, shape: tuple[int, ...]) -> Sequenti
     """A network for inputs of one shape (without the axis of points), to measure Jacobian norms.
 
     Raises:
-        TypeError: a layer is not supported; names its place.
-        ValueError: the shape is not one the network takes, or its outputs are no row of logits.
+        TypeError, ValueError: as `read_network`; also where its outputs are no row of logits.
     """
-    device = device_of(model)
-    return SequentialBackward(read(model, shape, device), weights_dtype(model), device)
+    network = read_network(model, shape)
+    return SequentialBackward(network.stages, network.dtype, network.device)

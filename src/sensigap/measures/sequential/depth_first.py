@@ -23,6 +23,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from sensigap.measures.checks import check_range
 from sensigap.measures.polygons.arrays import sort_order
 from sensigap.measures.polygons.layers import SNAP
 from sensigap.measures.polygons.walk import Crossings
@@ -85,8 +86,10 @@ class Walk:
             self._close()
 
     def _look(self, l: int, z: np.ndarray) -> None:
-        """Keeps the largest |z| of a layer."""
-        self.scales[l] = max(self.scales[l], float(z.max(initial=0.0)), -float(z.min(initial=0.0)))
+        """Keeps the largest |z| of a layer; raises a ValueError where it overflows."""
+        largest, least = float(z.max(initial=0.0)), float(z.min(initial=0.0))
+        check_range(least, largest, self.units[l].name)
+        self.scales[l] = max(self.scales[l], largest, -least)
 
     def _step(self, l: int, z: torch.Tensor, place: np.ndarray, kinks: Kinks | None) -> None:
         """Counts the crossings of layer l along a chain, and walks the layers above it.

@@ -7,13 +7,13 @@ unit says where its slope changes. What is not supported is named with its place
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import nn
 
+from sensigap import modules
 from sensigap.measures.sequential import affine
-from sensigap.networks import OWN_FORWARD, Stack, clamp_of, computes_as_its_base
+from sensigap.networks import clamp_of, module_fault
 
 SUPPORTED = (
     "nn.Linear, nn.Conv2d, nn.AvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten, "
@@ -120,31 +120,42 @@ class Stage:
         return x
 
 
-def weights_dtype(model: nn.Module) -> torch.dtype:
-    """The dtype of a model's weights: float32 or float64, float64 where it has none.
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network that has been read.
 
-    Raises:
-        TypeError: the weights have other dtypes, or more than one.
+    Attributes:
+        stages: the last one has no unit.
+        dtype: of the weights, float32 or float64; float64 where there are none.
+        device: of the weights; the CPU where there are none.
     """
-    found = {p.dtype for p in model.parameters()} or {torch.float64}
-    if len(found) > 1 or not found <= {torch.float32, torch.float64}:
-        names = ", ".join(sorted(map(str, found)))
-        raise TypeError(
-            f"weights: expected all float32 or all float64, found {names}: "
-            "call .float() or .double() on the network"
-        )
-    return found.pop()
+
+    stages: list[Stage]
+    dtype: torch.dtype
+    device: torch.device
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """The device of a model's weights, the CPU where it has none."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+@dataclasses.dataclass(frozen=True)
+class _Layer:
+    """An affine layer or a unit as it was found.
+
+    Attributes:
+        place: place and type, for errors.
+        module: the module.
+        unit: what it is as a unit; None: it is affine.
+        tensors: its weight, bias, and so on, as the next call would use them.
+    """
+
+    place: str
+    module: nn.Module
+    unit: Unit | None
+    tensors: dict[str, torch.Tensor]
 
 
-def read(
+def read_network(
     model: nn.Sequential, shape: tuple[int, ...], device: torch.device | str | None = None
-) -> list[Stage]:
-    """The stages of a network for inputs of one shape; the last one has no unit.
+) -> Network:
+    """A network for inputs of one shape.
 
     Args:
         model: affine layers and elementwise units, in `SUPPORTED`.
@@ -152,44 +163,52 @@ def read(
         device: where the weights are to be; None: where they are.
 
     Raises:
-        TypeError: a layer is not supported, or not in evaluation mode; names its place.
-        ValueError: a layer does not take what it is given; names its place.
+        TypeError: a layer is not supported, or hooks, a method of its own or a mode change what it
+            computes; the weights are not all float32 or all float64; names the place.
+        ValueError: a layer does not take what it is given, or has values that are not finite; names
+            its place.
     """
-    modules = [(name, module, _unit(name, module)) for name, module in _flat(model, "")]
-    for name, module, unit in modules:
-        fault = _fault(module) if unit is None else ""
-        if not fault and not computes_as_its_base(module):
-            fault = OWN_FORWARD
-        if fault:
-            raise TypeError(f"{name} {fault}")
-    dtype = weights_dtype(model)
-    device = device or device_of(model)
+    found = [_found(place, module) for place, module in modules.layers(model)]
+    tensors = [(layer.place, values) for layer in found for values in layer.tensors.values()]
+    dtype = modules.common_dtype(tensors)
+    own = tensors[0][1].device if tensors else torch.device("cpu")
     stages: list[Stage] = []
     layers: list[affine.Affine] = []
     inputs = outputs = tuple(shape)
-    for name, module, unit in modules:
-        if unit is not None:
-            stages.append(Stage(tuple(layers), inputs, outputs, unit))
+    for layer in found:
+        if layer.unit is not None:
+            stages.append(Stage(tuple(layers), inputs, outputs, layer.unit))
             layers, inputs = [], outputs
-        elif (layer := _affine(name, module, outputs, dtype, device)) is not None:
-            layers.append(layer)
-            outputs = layer.outputs
-    return [*stages, Stage(tuple(layers), inputs, outputs, None)]
+        elif (bound := _affine(layer, outputs, dtype, device or own)) is not None:
+            layers.append(bound)
+            outputs = bound.outputs
+    return Network([*stages, Stage(tuple(layers), inputs, outputs, None)], dtype, own)
 
 
-def _flat(model: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """The layers of nested `nn.Sequential`, each with its place and type for errors."""
-    if type(model).forward is not nn.Sequential.forward:
-        where = f"layer {prefix[:-1]}" if prefix else "the network"
-        raise TypeError(
-            f"{where} ({type(model).__name__}) has a forward method of its own, so its layers do "
-            "not say what it computes: expected a plain nn.Sequential"
-        )
-    for key, module in enumerate(model):  # named_children() would skip a unit that stands twice
-        if isinstance(module, nn.Sequential):
-            yield from _flat(module, f"{prefix}{key}.")
-        else:
-            yield f"layer {prefix}{key} ({type(module).__name__})", module
+def read(
+    model: nn.Sequential, shape: tuple[int, ...], device: torch.device | str | None = None
+) -> list[Stage]:
+    """The stages of `read_network`, which see."""
+    return read_network(model, shape, device).stages
+
+
+def _found(place: str, module: nn.Module) -> _Layer:
+    """A layer and its tensors; raises if it is not supported, or not what its class says."""
+    unit = _unit(place, module)
+    if fault := ("" if unit is not None else _fault(module)) or module_fault(module):
+        raise TypeError(f"{place} {fault}")
+    tensors: dict[str, torch.Tensor | None] = {}
+    match module:
+        case nn.Linear() | nn.Conv2d():
+            tensors["weight"], tensors["bias"] = modules.weight_and_bias(place, module)
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                tensors[name] = modules.tensor(place, module, name)
+            if tensors["running_mean"] is None or tensors["running_var"] is None:
+                raise TypeError(
+                    f"{place} has no running statistics: make it with track_running_stats=True"
+                )
+    return _Layer(place, module, unit, {k: v for k, v in tensors.items() if v is not None})
 
 
 def _unit(name: str, module: nn.Module) -> Unit | None:
@@ -198,8 +217,10 @@ def _unit(name: str, module: nn.Module) -> Unit | None:
         return Unit(name, _not_in_place(module))
     if isinstance(module, nn.LeakyReLU):
         start = float(module.negative_slope)
+        if not math.isfinite(start):
+            raise ValueError(f"{name}: negative_slope: expected a finite number, found {start}")
         bounds = [(0, 0.0, 1.0 - start)]
-    elif (found := clamp_of(module)) is not None:
+    elif (found := clamp_of(module, name)) is not None:
         (shift, low, high), slope = found  # of the pre-activation times the slope
         bounds = [(0, (low - shift) / slope, slope), (1, (high - shift) / slope, -slope)]
         start = slope if low == -math.inf else 0.0
@@ -217,55 +238,51 @@ def _not_in_place(module: nn.Module) -> nn.Module:
 
 
 def _affine(
-    name: str,
-    module: nn.Module,
-    inputs: tuple[int, ...],
-    dtype: torch.dtype,
-    device: torch.device | str,
+    layer: _Layer, inputs: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
 ) -> affine.Affine | None:
     """The affine layer of a module; None for one that changes nothing."""
+    module = layer.module
+    tensors = {name: values.to(device) for name, values in layer.tensors.items()}
     try:
         match module:
             case nn.Linear():
-                return affine.Linear(inputs, *_weights(module, device))
+                return affine.Linear(inputs, tensors["weight"], tensors.get("bias"))
             case nn.Conv2d():
-                windows = affine.Windows(
-                    _pair(module.kernel_size),
-                    _pair(module.stride),
-                    _padding(module),
-                    _pair(module.dilation),
-                )
-                weight, bias = _weights(module, device)
-                return affine.Convolution(inputs, weight, bias, windows, module.groups)
+                return _convolution(module, inputs, tensors["weight"], tensors.get("bias"))
             case nn.AvgPool2d():
+                _check_image(inputs)
                 return affine.Pooling(inputs, module, device)
             case nn.BatchNorm1d() | nn.BatchNorm2d():
-                return _normalisation(module, inputs, dtype, device)
+                return _normalisation(module, inputs, tensors, dtype)
             case nn.Flatten() | nn.Unflatten():
-                return affine.Reshaping(inputs, tuple(module(torch.zeros(1, *inputs)).shape[1:]))
+                zeros = torch.zeros(1, *inputs, dtype=torch.float64, device="cpu")
+                return affine.Reshaping(inputs, tuple(module(zeros).shape[1:]))
     except (RuntimeError, ValueError, IndexError) as error:
-        raise ValueError(f"{name} does not take inputs of shape {inputs}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{layer.place} does not take inputs of shape {inputs}: {reason}"
+        ) from error
     return None
 
 
-def check_networks(networks: object) -> None:
-    """Raises a TypeError unless these are networks that can be measured."""
-    if not isinstance(networks, (Stack, nn.Sequential)):
-        raise TypeError(
-            f"networks: expected a Stack or an nn.Sequential, found {type(networks).__name__}: "
-            "put the layers in an nn.Sequential"
-        )
+def _check_image(inputs: tuple[int, ...]) -> None:
+    """Raises a ValueError unless inputs are images: torch takes others for one without a batch."""
+    if len(inputs) != 3:
+        raise ValueError("expected (channel, row, column) for each point")
 
 
 def _fault(module: nn.Module) -> str:
     """What keeps a module from being read, and the remedy; empty: nothing."""
     match module:
-        case _ if isinstance(module, (*_DROPOUT, nn.BatchNorm1d, nn.BatchNorm2d)):
+        case _ if isinstance(module, _DROPOUT):
+            # without any chance it does nothing in training either
+            if module.training and module.p != 0:
+                return "is in training mode: call .eval() on the network"
+            return ""
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
             if module.training:
                 return "is in training mode: call .eval() on the network"
-            if isinstance(module, _DROPOUT) or module.running_mean is not None:
-                return ""
-            return "has no running statistics: make it with track_running_stats=True"
+            return ""
         case nn.Conv2d():
             if module.padding_mode != "zeros":
                 return (
@@ -285,11 +302,15 @@ def _fault(module: nn.Module) -> str:
     return f"is not supported; supported are {SUPPORTED}: write the network with these"
 
 
-def _weights(
-    module: nn.Linear | nn.Conv2d, device: torch.device | str
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    bias = None if module.bias is None else module.bias.detach().to(device)
-    return module.weight.detach().to(device), bias
+def _convolution(
+    module: nn.Conv2d, inputs: tuple[int, ...], weight: torch.Tensor, bias: torch.Tensor | None
+) -> affine.Convolution:
+    _check_image(inputs)
+    kernel = _pair(module.kernel_size)
+    if tuple(weight.shape[2:]) != kernel:
+        raise ValueError(f"its kernel_size is {kernel}, its weight's {tuple(weight.shape[2:])}")
+    windows = affine.Windows(kernel, _pair(module.stride), _padding(module), _pair(module.dilation))
+    return affine.Convolution(inputs, weight, bias, windows, module.groups)
 
 
 def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
@@ -312,17 +333,22 @@ def _padding(module: nn.Conv2d) -> tuple[int, int]:
 def _normalisation(
     module: nn.BatchNorm1d | nn.BatchNorm2d,
     inputs: tuple[int, ...],
+    tensors: dict[str, torch.Tensor],
     dtype: torch.dtype,
-    device: torch.device | str,
 ) -> affine.Scaling:
     """Batch normalisation in evaluation, its scale and shift worked out in float64."""
-    if module.running_mean is None or module.running_var is None:
-        raise ValueError("it has no running statistics")
-    module(module.running_mean.new_zeros(1, *inputs))  # torch checks the shape
-    scale = (module.running_var.double() + module.eps).rsqrt()
-    if module.weight is not None:
-        scale = scale * module.weight.detach().double()
-    shift = -module.running_mean.double() * scale
-    if module.bias is not None:
-        shift = shift + module.bias.detach().double()
-    return affine.Scaling(inputs, scale.to(device), shift.to(device), dtype)
+    axes = (3,) if isinstance(module, nn.BatchNorm2d) else (1, 2)
+    mean, variance = tensors["running_mean"].double(), tensors["running_var"].double()
+    if len(inputs) not in axes or inputs[0] != len(mean):
+        raise ValueError(
+            f"expected {len(mean)} channels and {' or '.join(map(str, axes))} axes for each point"
+        )
+    scale = (variance + module.eps).rsqrt()
+    if not bool(scale.isfinite().all()):
+        raise ValueError("running_var + eps: expected positive values, found others")
+    if "weight" in tensors:
+        scale = scale * tensors["weight"].double()
+    shift = -mean * scale
+    if "bias" in tensors:
+        shift = shift + tensors["bias"].double()
+    return affine.Scaling(inputs, scale, shift, dtype)

@@ -6,14 +6,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from sensigap.measures.polygons.walk import Crossings, check_by, check_finite
+from sensigap.isolation import isolated
+from sensigap.measures.checks import as_vertices
+from sensigap.measures.polygons.walk import Crossings, check_by
 from sensigap.measures.sequential.depth_first import Walk
-from sensigap.measures.sequential.stages import Stage, device_of, read
+from sensigap.measures.sequential.stages import Network, read_network
 
 
 def sequential_transitions(
     model: nn.Sequential,
-    vertices: torch.Tensor | Iterable[torch.Tensor],
+    vertices: torch.Tensor | np.ndarray | Iterable[torch.Tensor | np.ndarray],
     *,
     closed: bool = True,
     by: str | None = None,
@@ -39,10 +41,13 @@ def sequential_transitions(
     """
     check_by(by)
     counts: list[np.ndarray] = []
-    columns = 0
-    with torch.no_grad():
-        for chunk in [vertices] if isinstance(vertices, torch.Tensor) else vertices:
-            stages, paths = _walkable(model, chunk)
+    columns, device = 0, torch.device("cpu")
+    chunks = [vertices] if isinstance(vertices, (torch.Tensor, np.ndarray)) else vertices
+    for chunk in chunks:
+        # the caller's iterable runs in the caller's modes
+        with isolated():
+            network, paths = _walkable(model, chunk)
+            stages, device = network.stages, network.device
             columns = sum(s.width for s in stages[:-1]) if by == "unit" else len(stages) - 1
             for path in paths:
                 walk = Walk(stages, closed=closed, record=False)
@@ -52,11 +57,12 @@ def sequential_transitions(
                 )
                 counts.append(np.concatenate([np.zeros(0, np.int64), *layers]))
     found = np.array(counts, np.int64).reshape(len(counts), columns)
-    return torch.from_numpy(found if by else found.sum(1)).to(device_of(model))
+    return torch.from_numpy(found if by else found.sum(1)).to(device)
 
 
+@isolated()
 def sequential_crossings(
-    model: nn.Sequential, vertices: torch.Tensor, *, closed: bool = True
+    model: nn.Sequential, vertices: torch.Tensor | np.ndarray, *, closed: bool = True
 ) -> Crossings:
     """Where on polygons (point, vertex, *shape of an input) a network has its transitions.
 
@@ -66,30 +72,26 @@ def sequential_crossings(
         TypeError, ValueError: as `sequential_transitions`.
     """
     found: list[Crossings] = []
-    with torch.no_grad():
-        stages, paths = _walkable(model, vertices)
-        for k, path in enumerate(paths):
-            walk = Walk(stages, closed=closed, record=True)
-            walk.run(path)
-            for part in walk.found:
-                part.path[:] = k
-            found += walk.found
+    network, paths = _walkable(model, vertices)
+    for k, path in enumerate(paths):
+        walk = Walk(network.stages, closed=closed, record=True)
+        walk.run(path)
+        for part in walk.found:
+            part.path[:] = k
+        found += walk.found
     return Crossings.joined(found)
 
 
-def _walkable(model: nn.Sequential, vertices: torch.Tensor) -> tuple[list[Stage], torch.Tensor]:
-    """The stages of a network and float64 paths, both on the CPU."""
-    if vertices.ndim < 3 or vertices.shape[1] == 0:
-        raise ValueError(
-            "vertices: expected shape (point, vertex, *shape of an input), "
-            f"found {tuple(vertices.shape)}"
-        )
-    stages = read(model, tuple(vertices.shape[2:]), "cpu")
-    for stage in stages:
+def _walkable(
+    model: nn.Sequential, vertices: torch.Tensor | np.ndarray
+) -> tuple[Network, torch.Tensor]:
+    """A network, on the CPU, and float64 paths."""
+    paths = as_vertices(vertices, None)
+    network = read_network(model, tuple(paths.shape[2:]), "cpu")
+    for stage in network.stages:
         if stage.unit is not None and stage.unit.thresholds is None:
             raise TypeError(
                 f"{stage.unit.name} has no transitions, since it is smooth and the network has no "
                 "linear regions: measure the Jacobian norm, or use nn.ReLU or another clamp"
             )
-    check_finite(vertices)
-    return stages, vertices.detach().double().cpu()
+    return network, paths.double().cpu()
