@@ -42,7 +42,7 @@ SLICES = Measure(
             "inputs, each way from the plane's point closest to the origin; standardised "
             "images are at sqrt(d)",
             default=0.25,
-            bounds={"ge": 0, "le": 100},
+            bounds={"ge": 0, "le": 10},
         ),
         Setting(
             name="seed",
