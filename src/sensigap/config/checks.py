@@ -50,8 +50,8 @@ def _study_name(valid: Valid) -> Iterator[Fault]:
         yield Fault(
             ("study",),
             f"found {written(name)}",
-            "a name that every file system takes: Windows keeps names such as con and nul, and none "
-            "ends with a dot",
+            "a name that every file system takes: Windows keeps names such as con and nul, and no "
+            "folder's name ends with a dot there",
         )
 
 

@@ -1,7 +1,7 @@
 """The text of a configuration file, looked at before its values are used.
 
-Snakemake reads the file with PyYAML before any rule of this project: it merges duplicate keys
-without a word and reads `017` as 15. So the text is read again here, as nodes that know their lines.
+Snakemake reads the file with PyYAML before any rule of this project: duplicate keys are merged
+without a word and `017` is 15. So the text is read again here, as nodes that know their lines.
 """
 
 import json
@@ -255,6 +255,10 @@ def _check_size(root: yaml.Node, name: str) -> None:
         return count, height
 
     measured(root, 0)
+
+
+def _line(node: yaml.Node | yaml.Event) -> int:
+    return int(node.start_mark.line) + 1 if node.start_mark else 1
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
