@@ -112,7 +112,7 @@ class WorkPlan:
     def _too_large(self) -> list[Fault]:
         largest: dict[tuple[str, ...], tuple[float, str]] = {}
         for cohort, specs in self.specs.items():
-            needed = {("defaults",): cost.training_bytes(specs)}
+            needed: dict[tuple[str, ...], float] = {("defaults",): cost.training_bytes(specs)}
             for name in MEASURES:
                 taken = self.takes(name, cohort)
                 if taken:

@@ -31,10 +31,8 @@ _CORE = (
     (re.compile(r"0o[0-7]+"), lambda text: int(text[2:], 8)),
     (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text[2:], 16)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
-    (
-        re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
-        lambda text: float(text.replace(".", "")),
-    ),
+    (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
+    (re.compile(r"\.(nan|NaN|NAN)"), lambda text: math.nan),
 )
 
 
@@ -125,14 +123,14 @@ def _text(path: File) -> str:
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise _one(
-            str(path), f"cannot be read: {reason}", "a file that this user may read"
-        ) from None
+        allowed = "a file that this user may read"
+        raise _one(str(path), f"cannot be read: {reason}", allowed) from None
 
 
 def _one(
     name: str, found: str, allowed: str, remedy: str = "", line: int | None = None
 ) -> ConfigError:
+    """The error of one fault, of the file as a whole or of a line."""
     place = name if line is None else f"{name}, line {line}"
     return ConfigError([Fault((), found, allowed, remedy, place=place)])
 
@@ -190,7 +188,7 @@ def _check_events(text: str, name: str) -> None:
     """Faults that are told before nodes are made: depth, tags, several documents."""
     level = documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        line = event.start_mark.line + 1
+        line = _line(event)
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
@@ -224,7 +222,7 @@ def _check_size(root: yaml.Node, name: str) -> None:
 
     def measured(node: yaml.Node, level: int) -> tuple[int, int]:
         """How many values a node expands to, and how many levels."""
-        line = node.start_mark.line + 1
+        line = _line(node)
         if id(node) in within:
             raise _one(
                 name,
@@ -258,7 +256,7 @@ def _check_size(root: yaml.Node, name: str) -> None:
 
 
 def _line(node: yaml.Node | yaml.Event) -> int:
-    return int(node.start_mark.line) + 1 if node.start_mark else 1
+    return node.start_mark.line + 1 if node.start_mark else 1
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
@@ -282,7 +280,7 @@ def _faults(node: yaml.Node, name: str, path: Path, seen: set[int]) -> Iterator[
     else:
         lines: dict[str, int] = {}
         for key, value in node.value:
-            place = f"{name}, line {key.start_mark.line + 1}"
+            place = f"{name}, line {_line(key)}"
             if not isinstance(key, yaml.ScalarNode):
                 yield Fault(path, "found a key that is no text", "keys as text", place=place)
                 continue
@@ -295,7 +293,7 @@ def _faults(node: yaml.Node, name: str, path: Path, seen: set[int]) -> Iterator[
                     "put both together: YAML would drop the first without a word",
                     place=place,
                 )
-            lines.setdefault(key.value, key.start_mark.line + 1)
+            lines.setdefault(key.value, _line(key))
             if key.value == "__use_yte__" and not path:
                 yield Fault(here, "found a template (YTE)", "values as they are meant", place=place)
             elif key.tag == _MERGE:
@@ -317,7 +315,7 @@ def _reading(node: yaml.ScalarNode, name: str, path: Path) -> Iterator[Fault]:
     """A value without quotes that YAML 1.1, which PyYAML reads, and YAML 1.2 read differently."""
     if node.style is not None and node.style != "":
         return
-    text, place = node.value, f"{name}, line {node.start_mark.line + 1}"
+    text, place = node.value, f"{name}, line {_line(node)}"
     try:
         old, new = _yaml_1_1(node), _yaml_1_2(text)
     except (ValueError, yaml.YAMLError):
