@@ -5,6 +5,7 @@ without a word and `017` is 15. So the text is read again here, as nodes that kn
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path as File
