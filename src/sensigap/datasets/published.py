@@ -182,7 +182,7 @@ def _state(path: Path) -> str:
         if path.is_symlink():
             return f"a link to {path.readlink()}, where nothing is"
         return (
-            "under a file, where a folder is due" if isinstance(error, NotADirectoryError) else ""
+            "below a file, where a folder is due" if isinstance(error, NotADirectoryError) else ""
         )
     except (OSError, ValueError) as error:
         return f"out of reach ({getattr(error, 'strerror', None) or error})"
