@@ -236,11 +236,13 @@ PUBLISHED_MNIST = published_mnist()
     reason="needs the published files in ../shared/datasets or $SENSIGAP_DATA",
 )
 @pytest.mark.parametrize(
-    ("name", "part", "seventh"),
+    ("name", "folder", "seventh"),
     [("mnist", "MNIST", "7 - seven"), ("fashion_mnist", "FashionMNIST", "Sneaker")],
 )
-def test_the_published_files_have_the_published_checksum(name, part, seventh, no_network, tmp_path):
-    raw = PUBLISHED_MNIST / part / "raw"
+def test_the_published_files_have_the_published_checksum(
+    name, folder, seventh, no_network, tmp_path
+):
+    raw = PUBLISHED_MNIST / folder / "raw"
     if not raw.is_dir():
         pytest.skip(f"needs the published files in {raw}")
     datasets.prepare(name, tmp_path / "store.zarr", PUBLISHED_MNIST)
