@@ -99,7 +99,6 @@ def complete(data: Published, folder: Root, scratch: Path) -> Iterator[Path]:
     place = folder.path if writable else scratch
     temporary = place / f".{data.name}.{os.getpid()}.part"
     try:
-        # what fails in here is told; what the caller does with the files is not looked at
         _fill(data, folder, absent, temporary, keep=writable)
         yield folder.path if writable else temporary
     finally:
