@@ -58,12 +58,12 @@ def main(arguments: list[str]) -> int:
         Snakemake's exit code; 130 when the run was stopped, 1 when another one is going on.
     """
     signals = Signals()
-    missing = missing_configuration(arguments)
-    if missing:
-        print(missing, file=sys.stderr)
-        return 1
     # for Snakemake, which finds plugins on the path
     sys.path.insert(0, str(SOURCE))
+    faulty = faulty_configuration(arguments)
+    if faulty:
+        print(faulty, file=sys.stderr)
+        return 1
     present = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *([present] if present else [])])
     STOPPING.parent.mkdir(parents=True, exist_ok=True)
@@ -136,11 +136,15 @@ def run(arguments: list[str], lock: int, signals: Signals) -> int:
     return code if code >= 0 else 128 - code
 
 
-def missing_configuration(arguments: list[str]) -> str:
-    """What is wrong with the configuration files that are named; '' where nothing is.
+def faulty_configuration(arguments: list[str]) -> str:
+    """What is wrong with the text of the configuration files named; '' where nothing is.
 
-    Snakemake reads them before any Snakefile, and a missing one ends it with a traceback.
+    Snakemake reads them before any Snakefile: a missing one ends it with a traceback, and one that
+    is nested without end never ends it.
     """
+    from sensigap.config import ConfigError
+    from sensigap.config.reading import check_file
+
     named: list[str] = []
     taking = False
     for argument in arguments:
@@ -153,12 +157,10 @@ def missing_configuration(arguments: list[str]) -> str:
         elif taking:
             named.append(argument)
     for name in named:
-        if not Path(name).is_file():
-            found = "a folder" if Path(name).is_dir() else "nothing"
-            return (
-                f"{name}: expected a configuration file (YAML) in {Path.cwd()}, found {found} "
-                "there. Correct --configfile; config/ holds the studies of this project."
-            )
+        try:
+            check_file(name)
+        except ConfigError as error:
+            return str(error)
     return ""
 
 

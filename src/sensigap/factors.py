@@ -8,6 +8,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+#: hyper-parameters that L-BFGS on the full batch does not use
+FULL_BATCH_IDLE = ("learning_rate", "batch_size", "steps")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Side:
@@ -142,7 +145,7 @@ FACTORS: dict[str, Factor] = _by_name(
                 name="full",
                 hyperparameters={"optimizer": "lbfgs"},
                 words="full batch",
-                unused=("learning_rate", "batch_size", "steps"),
+                unused=FULL_BATCH_IDLE,
             ),
             better=Side(
                 name="minibatch", hyperparameters={"optimizer": "momentum"}, words="minibatch"

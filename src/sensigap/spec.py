@@ -115,7 +115,7 @@ class NetworkSpec:
             long_name="learning rate",
             key="learning rate; not used by lbfgs",
             usual=0.03,
-            gt=0,
+            ge=1e-10,
             le=1_000,
         ),
     ]
@@ -137,7 +137,7 @@ class NetworkSpec:
             long_name="initial weights are N(0, gain^2 / fan_in)",
             key="initial weights are N(0, gain^2 / fan_in), biases 0",
             usual=1.0,
-            gt=0,
+            ge=1e-3,
             le=1_000,
         ),
     ]
@@ -201,6 +201,7 @@ class NetworkSpec:
             usual=0.0,
             unit="nat",
             ge=0,
+            le=100,
         ),
     ] = 0.0
     fit_accuracy: Annotated[float, _H(long_name="training accuracy that counts as fitted")] = 1.0

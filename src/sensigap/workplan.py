@@ -12,7 +12,8 @@ from typing import Any
 
 from sensigap import cohorts, cost, records
 from sensigap.code_digest import code_digest
-from sensigap.config import load
+from sensigap.config import ConfigError, Fault, load
+from sensigap.datasets import places
 from sensigap.datasets.known import store_name
 from sensigap.declarations import MEASURES
 from sensigap.declarations.training import TRAINING_CODE
@@ -34,6 +35,10 @@ CODE: dict[str, tuple[str, ...]] = {
     "figures": ("sensigap.figures.files",),
     "report": ("sensigap.report.build",),
 }
+
+
+# ASSUME: no job gets more memory than this, a terabyte; the largest of the paper takes some 10 GB
+MOST_BYTES = 1e12
 
 
 class OldResultsError(RuntimeError):
@@ -83,6 +88,74 @@ class WorkPlan:
                 f"it away, for example\n  mv {self.folder} {self.folder}-old\n"
                 "and run again; or name the study otherwise."
             )
+
+    def refuse_impossible(self, *, gpu: bool) -> None:
+        """Tells before a run what its jobs could only fail at.
+
+        Args:
+            gpu: whether jobs get a GPU.
+
+        Raises:
+            ConfigError: a job needs more memory than any machine has, or networks that are not
+                trained yet need a GPU.
+            DatasetError: `data_root` names a variable that is not set.
+        """
+        faults = [*self._too_large(), *([] if gpu else self._without_gpu())]
+        if faults:
+            raise ConfigError(faults)
+        if any(
+            dataset != "digits" and not (self.root / "datasets" / f"{store}.zarr").exists()
+            for dataset, store in zip(self.datasets, self.stores(), strict=True)
+        ):
+            places.root(self.study.data_root)
+
+    def _too_large(self) -> list[Fault]:
+        largest: dict[tuple[str, ...], tuple[float, str]] = {}
+        for cohort, specs in self.specs.items():
+            needed: dict[tuple[str, ...], float] = {("defaults",): cost.training_bytes(specs)}
+            for name in MEASURES:
+                taken = self.takes(name, cohort)
+                if taken:
+                    needed["measures", name] = cost.measuring_bytes(
+                        name, taken, self.settings(name, cohort)
+                    )
+            for path, amount in needed.items():
+                largest[path] = max(largest.get(path, (0.0, "")), (amount, cohort))
+        faults = []
+        for path, (amount, cohort) in largest.items():
+            if amount <= MOST_BYTES:
+                continue
+            specs = self.specs[cohort]
+            widest = max(specs, key=cost.parameters)
+            weights = cost.weights_bytes(specs)
+            job = "train" if path == ("defaults",) else f"measure ({path[-1]})"
+            faults.append(
+                Fault(
+                    path,
+                    f"found a job of {amount / 1e12:,.1f} TB of memory, to {job} {len(specs):,} "
+                    f"networks of {cohorts.dataset_of(cohort)}, the largest of depth "
+                    f"{widest.depth} and width {widest.width}, whose weights take "
+                    f"{weights / 1e12:,.3f} TB in all",
+                    f"at most {MOST_BYTES / 1e12:g} TB for one job",
+                    "lower depth, width or what is measured, or execution.cohort_tflop",
+                )
+            )
+        return faults
+
+    def _without_gpu(self) -> list[Fault]:
+        for cohort, specs in self.specs.items():
+            count = sum(spec.precision == "tf32" for spec in specs)
+            if count and not self.trained(cohort):
+                return [
+                    Fault(
+                        ("defaults", "precision"),
+                        f"found tf32 for {count:,} networks of {cohorts.dataset_of(cohort)} to be "
+                        "trained, and no GPU",
+                        "float32, float64 or bf16 without a GPU",
+                        "or give the jobs a GPU, on a cluster with --set-resources train:gpu=1",
+                    )
+                ]
+        return []
 
     def data(self, cohort: str) -> str:
         """Name of the store of the data set that a cohort learns, without its ending."""

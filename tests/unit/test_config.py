@@ -233,11 +233,11 @@ FAULTS = {
     ),
     "not a number": (
         small(defaults={"gain": float("nan")}),
-        {"defaults.gain": ["found nan; allowed: a number above 0"]},
+        {"defaults.gain": ["found nan; allowed: a number from 0.001"]},
     ),
     "no gain": (
         small(survey=grid(gain=[1.0, 0])),
-        {"survey[0].axes.gain[1]": ["found 0", "above 0"]},
+        {"survey[0].axes.gain[1]": ["found 0", "from 0.001"]},
     ),
     "no steps": (small(defaults={"steps": 0}), {"defaults.steps": ["found 0", "from 1"]}),
     "unknown hyper-parameter as an axis": (
@@ -289,7 +289,7 @@ FAULTS = {
         {"datasets": ["this key is missing"], "survey": ["this key is missing"]},
     ),
     "a name that leaves the folder": (small(study="../x"), {"study": ['found "../x"', "letters"]}),
-    "a name that is taken": (small(study="datasets"), {"study": ["results/datasets/ is taken"]}),
+    "a name that is taken": (small(study="datasets"), {"study": ["results/datasets is taken"]}),
     "no data set": (small(datasets={}), {"datasets": ["found {}", "at least one"]}),
     "angles": (
         small(measures={"ellipses": {"angles": 100}}),

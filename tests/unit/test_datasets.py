@@ -192,7 +192,7 @@ def test_images_that_are_not_as_published_are_refused(monkeypatch, tmp_path):
     pixels = np.arange(3 * 4, dtype=np.uint8).reshape(3, 1, 2, 2)
     pixels[1] = 0
     odd = Images(pixels, np.array([0, 1, 12]), pixels, np.array([0, 1]), "digits", ("a", "b"))
-    monkeypatch.setattr("sensigap.datasets.store.read", lambda name, root: (odd, "nowhere"))
+    monkeypatch.setattr("sensigap.datasets.store.read", lambda *_: (odd, "nowhere"))
     with pytest.raises(datasets.DatasetError) as error:
         datasets.prepare("digits", tmp_path / "odd.zarr")
     for part in (

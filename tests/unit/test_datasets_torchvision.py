@@ -1,65 +1,32 @@
 """Data sets through torchvision: published files, downloads from a local server, missing files."""
 
-import dataclasses
 import functools
 import gzip
-import hashlib
 import http.server
-import io
 import os
-import pickle
 import stat
-import tarfile
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dataset_helpers import (
+    assert_equal,
+    cifar_archive,
+    cut_network,
+    md5,
+    mnist_files,
+    random_images,
+    sha256,
+    shrink,
+    take_cifar,
+)
 from sensigap import datasets
 from sensigap.datasets import sources
 from sensigap.datasets.known import KNOWN
 
 REPOSITORY = Path(__file__).parents[2]
-TRAIN, TEST = 40, 20
-
-
-def shrink(monkeypatch, name):
-    """Takes a data set for known to have TRAIN and TEST images, as the files made here do."""
-    facts = dataclasses.replace(KNOWN[name], train_size=TRAIN, test_size=TEST)
-    monkeypatch.setitem(KNOWN, name, facts)
-    return facts
-
-
-def random_images(name):
-    """Train and test images (sample, channel, row, column) and labels, of the right shape."""
-    facts, draws = KNOWN[name], np.random.default_rng(0)
-    return [
-        (
-            draws.integers(0, 256, (size, facts.channels, facts.height, facts.width), np.uint8),
-            draws.integers(0, facts.classes, size),
-        )
-        for size in (TRAIN, TEST)
-    ]
-
-
-def idx(array):
-    """The idx format of MNIST's files: magic number, sizes as big-endian integers, bytes."""
-    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    return head + array.astype(np.uint8).tobytes()
-
-
-def mnist_files(images):
-    """File name -> bytes of the four MNIST files."""
-    return {
-        f"{part}-{kind}": idx(values)
-        for part, (pixels, labels) in zip(("train", "t10k"), images, strict=True)
-        for kind, values in (("images-idx3-ubyte", pixels[:, 0]), ("labels-idx1-ubyte", labels))
-    }
-
-
-def md5(data):
-    return hashlib.md5(data).hexdigest()
 
 
 @pytest.fixture
@@ -89,21 +56,7 @@ def no_folder_from_outside(monkeypatch):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Every address of torchvision's leads to a port on which nobody listens."""
-    import torchvision
-
-    for source in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
-        monkeypatch.setattr(source, "mirrors", ["http://127.0.0.1:9/"])
-    for source in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
-        monkeypatch.setattr(source, "url", "http://127.0.0.1:9/cifar.tar.gz")
-
-
-def assert_equal(found, images):
-    (train_images, train_labels), (test_images, test_labels) = images
-    np.testing.assert_array_equal(found.train_images, train_images)
-    np.testing.assert_array_equal(found.train_labels, train_labels)
-    np.testing.assert_array_equal(found.test_images, test_images)
-    np.testing.assert_array_equal(found.test_labels, test_labels)
+    cut_network(monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
@@ -149,33 +102,6 @@ def test_a_download_with_another_checksum_is_refused(server, monkeypatch, tmp_pa
     assert not root.exists()
 
 
-def cifar_archive(source, name, images):
-    """The archive that torchvision expects, and the checksums of its members."""
-    label_key = "labels" if name == "cifar10" else "fine_labels"
-    (train_images, train_labels), (test_images, test_labels) = images
-    parts = len(source.train_list)
-    members = {
-        file: {"data": pixels.reshape(len(pixels), -1), label_key: labels.tolist()}
-        for (file, _), pixels, labels in zip(
-            [*source.train_list, *source.test_list],
-            [*np.split(train_images, parts), test_images],
-            [*np.split(train_labels, parts), test_labels],
-            strict=True,
-        )
-    }
-    members[source.meta["filename"]] = {
-        source.meta["key"]: [f"class {k}" for k in range(KNOWN[name].classes)]
-    }
-    contents = {file: pickle.dumps(value) for file, value in members.items()}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for file, data in contents.items():
-            entry = tarfile.TarInfo(f"{source.base_folder}/{file}")
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue(), {file: md5(data) for file, data in contents.items()}
-
-
 @pytest.mark.filterwarnings("ignore:Python 3.14 will, by default, filter extracted tar archives")
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_cifar_is_downloaded_once(name, server, monkeypatch, tmp_path):
@@ -188,13 +114,7 @@ def test_cifar_is_downloaded_once(name, server, monkeypatch, tmp_path):
     data, sums = cifar_archive(source, name, images)
     (folder / source.filename).write_bytes(data)
     monkeypatch.setattr(source, "url", address + source.filename)
-    monkeypatch.setattr(source, "tgz_md5", md5(data))
-    for files in ("train_list", "test_list"):
-        monkeypatch.setattr(
-            source, files, [[file, sums[file]] for file, _ in getattr(source, files)]
-        )
-    meta = {**source.meta, "md5": sums[source.meta["filename"]]}
-    monkeypatch.setattr(source, "meta", meta)
+    take_cifar(monkeypatch, source, data, sums)
 
     root = tmp_path / "root"
     datasets.prepare(name, tmp_path / "first.zarr", root)
@@ -295,12 +215,12 @@ def test_a_truncated_file_is_told(mnist_folder, no_network, tmp_path):
     folder, _ = mnist_folder
     file = folder / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(datasets.DatasetError, match=r"damaged.*train-images-idx3-ubyte"):
+    with pytest.raises(datasets.DatasetError, match="train-images-idx3-ubyte is cut short"):
         datasets.prepare("mnist", tmp_path / "mnist.zarr", folder)
 
 
 def published_mnist():
-    """A folder with the published MNIST: beside the repository, or in $SENSIGAP_DATA."""
+    """A folder with the published files: beside the repository, or in $SENSIGAP_DATA."""
     candidates = [REPOSITORY.parent / "shared" / "datasets", os.environ.get(sources.ENVIRONMENT)]
     for folder in candidates:
         if folder and (Path(folder) / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
@@ -313,12 +233,22 @@ PUBLISHED_MNIST = published_mnist()
 
 @pytest.mark.skipif(
     PUBLISHED_MNIST is None,
-    reason="needs the published MNIST in ../shared/datasets or $SENSIGAP_DATA",
+    reason="needs the published files in ../shared/datasets or $SENSIGAP_DATA",
 )
-def test_the_published_mnist(no_network, tmp_path):
-    datasets.prepare("mnist", tmp_path / "mnist.zarr", PUBLISHED_MNIST)
-    found = datasets.load(tmp_path / "mnist.zarr")
-    raw = PUBLISHED_MNIST / "MNIST" / "raw"
+@pytest.mark.parametrize(
+    ("name", "folder", "seventh"),
+    [("mnist", "MNIST", "7 - seven"), ("fashion_mnist", "FashionMNIST", "Sneaker")],
+)
+def test_the_published_files_have_the_published_checksum(
+    name, folder, seventh, no_network, tmp_path
+):
+    raw = PUBLISHED_MNIST / folder / "raw"
+    if not raw.is_dir():
+        pytest.skip(f"needs the published files in {raw}")
+    datasets.prepare(name, tmp_path / "store.zarr", PUBLISHED_MNIST)
+    found = datasets.load(tmp_path / "store.zarr")
+    groups = ((found.train_images, found.train_labels), (found.test_images, found.test_labels))
+    assert sha256(groups) == KNOWN[name].published
     for part, pixels, labels in (
         ("train", found.train_images, found.train_labels),
         ("t10k", found.test_images, found.test_labels),
@@ -328,6 +258,6 @@ def test_the_published_mnist(no_network, tmp_path):
         label_bytes = np.fromfile(raw / f"{part}-labels-idx1-ubyte", np.uint8, offset=8)
         np.testing.assert_array_equal(pixels.ravel(), image_bytes)
         np.testing.assert_array_equal(labels, label_bytes)
-    assert found.class_names[7] == "7 - seven"
+    assert found.class_names[7] == seventh
     x = datasets.standardise(found.test_images)
     np.testing.assert_allclose(np.linalg.norm(x.astype(float), axis=1), 28, rtol=1e-6)

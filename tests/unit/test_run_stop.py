@@ -134,6 +134,7 @@ def test_who_holds_the_lock_can_be_read(folder):
 )
 def test_a_configuration_file_that_is_not_there_is_one_message(folder, arguments, named):
     (folder / "there.yaml").write_text("study: there\n")
-    told = run_command.missing_configuration(arguments)
-    assert told.startswith(f"{named}: expected a configuration file" if named else "")
+    told = run_command.faulty_configuration(arguments)
+    assert (f"1. {named}: found " in told) == bool(named)
+    assert ("a configuration file (YAML)" in told) == bool(named)
     assert bool(told) == bool(named)

@@ -14,6 +14,9 @@ from environment import add_to_python_path
 from sensigap import estimate, progress
 from sensigap.cohorts import CohortError
 from sensigap.config import ConfigError
+from sensigap.config.command_line import typed
+from sensigap.config.reading import check_file
+from sensigap.datasets.places import DatasetError
 from sensigap.declarations import MEASURES
 from sensigap.figure_names import FIGURES
 from sensigap.training.devices import has_gpu
@@ -29,8 +32,16 @@ SET_RESOURCES = workflow.resource_settings.overwrite_resources or {}
 ON_GPU = bool(GPUS) or any(given.get("gpu") for given in SET_RESOURCES.values())
 
 try:
+    if not workflow.modifier.skip_configfile:
+        # a module's configuration is a mapping, and these are its importer's
+        for path in workflow.configfiles if workflow.is_main_process else ():
+            check_file(path)
+        # in place: jobs read it too
+        config.update(typed(config, workflow.config_settings.config))
     RUN = WorkPlan(config, RESULTS)
-except (ConfigError, CohortError, OldResultsError) as error:
+    if workflow.is_main_process:
+        RUN.refuse_impossible(gpu=ON_GPU)
+except (ConfigError, CohortError, DatasetError, OldResultsError) as error:
     print(error, file=sys.stderr)
     sys.exit(1)
 

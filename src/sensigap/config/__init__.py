@@ -49,8 +49,6 @@ __all__ = [
     "load",
 ]
 
-_SEARCHES = ("grid", "random", "rows")
-
 
 def load(mapping: Mapping[str, Any]) -> Study:
     """Checks a configuration and returns it as a `Study`.
@@ -98,11 +96,11 @@ def _with_searches(mapping: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]
         return mapping, []
     blocks, found = [], []
     for i, block in enumerate(survey):
-        if isinstance(block, dict) and block.get("search") not in _SEARCHES:
-            path, allowed = ("survey", i, "search"), f"one of {', '.join(_SEARCHES)}"
+        if isinstance(block, dict) and block.get("search") not in faults.SEARCHES:
+            path, allowed = ("survey", i, "search"), f"one of {', '.join(faults.SEARCHES)}"
             if "search" in block:
                 text = f"found {faults.written(block['search'])}"
-                remedy = faults.near_miss(block["search"], _SEARCHES)
+                remedy = faults.near_miss(block["search"], faults.SEARCHES)
                 found.append(Fault(path, text, allowed, remedy))
             elif not any(faults.near_miss(key, ["search"]) for key in block):
                 found.append(Fault(path, "this key is missing", allowed))

@@ -1,6 +1,7 @@
 """Faults between the keys of a configuration, looked for in whatever part of it is valid."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ from sensigap.config.faults import Fault, Path, near_miss, written
 from sensigap.config.models import SETTINGS
 from sensigap.config.valid import FAULTY, Valid, as_list, as_mapping
 from sensigap.datasets.known import KNOWN
-from sensigap.factors import FACTORS
+from sensigap.factors import FACTORS, FULL_BATCH_IDLE
 
 
 def faults_between(valid: Valid) -> list[Fault]:
@@ -25,9 +26,60 @@ def faults_between(valid: Valid) -> list[Fault]:
     return list(faults.values())
 
 
+#: names that something else has in the results folder; upper case counts as lower case, as it does
+#: on some file systems
+_TAKEN = ("datasets", "networks", "readme.md")
+#: names that Windows keeps for devices, whatever their ending
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
+# ASSUME: a hundred times the paper's 10,000 networks are more than anyone trains; the plan of so
+# many takes a minute
+_MOST_NETWORKS = 1_000_000
+# ASSUME: the mean cross-entropy of float32 logits is not told from 0 below this
+_LEAST_LOSS = 1e-9
+
+
 def _study_name(valid: Valid) -> Iterator[Fault]:
-    if valid.mapping.get("study") == "datasets":
-        yield Fault(("study",), 'found "datasets"', "any other name: results/datasets/ is taken")
+    name = valid.mapping.get("study")
+    if not isinstance(name, str):
+        return
+    if name.lower() in _TAKEN:
+        yield Fault(
+            ("study",), f"found {written(name)}", f"any other name: results/{name} is taken"
+        )
+    elif _DEVICES.fullmatch(name) or name.endswith("."):
+        yield Fault(
+            ("study",),
+            f"found {written(name)}",
+            "a name that every file system takes: Windows keeps names such as con and nul, and no "
+            "folder's name ends with a dot there",
+        )
+
+
+def _data_root(valid: Valid) -> Iterator[Fault]:
+    folder = valid.mapping.get("data_root")
+    if isinstance(folder, str) and (not folder.isprintable() or not folder.strip()):
+        yield Fault(("data_root",), f"found {written(folder)}", "the path of a folder")
+
+
+def _number_of_networks(valid: Valid) -> Iterator[Fault]:
+    total = 0
+    for path, block in valid.blocks():
+        axes = as_mapping(block.get("axes")).values()
+        count = math.prod(len(values) for values in axes if isinstance(values, list))
+        if block.get("search") == "rows":
+            count = len(as_list(block.get("rows")))
+        elif block.get("search") == "random":
+            count = block["draws"] if isinstance(block.get("draws"), int) else 0
+        count *= len(as_list(block.get("datasets")) or valid.listed) or 1
+        total += 2 * count if path[0] == "factors" else count
+        if total > _MOST_NETWORKS:
+            yield Fault(
+                path,
+                f"found {total:,} networks up to here",
+                f"at most {_MOST_NETWORKS:,} in a study",
+                "take values or axes out, or draw some of the combinations (search: random)",
+            )
+            return
 
 
 def _dataset_settings(valid: Valid) -> Iterator[Fault]:
@@ -135,7 +187,9 @@ def _stops(valid: Valid) -> Iterator[Fault]:
         ends = [path for path, value in stops if value == "loss"]
         used = used or bool(ends) or not stops
         for path, target in targets:
-            if ends and target <= 0 and "target_loss" in group.given:
+            if ends and 0 < target < _LEAST_LOSS:
+                yield Fault(path, f"found {target}", f"at least {_LEAST_LOSS} nat with stop: loss")
+            elif ends and target <= 0 and "target_loss" in group.given:
                 yield Fault(path, f"found {target}", "a number above 0 (nat) with stop: loss")
             elif ends and target <= 0:
                 yield Fault(
@@ -220,16 +274,20 @@ def _factors(valid: Valid) -> Iterator[Fault]:
                     "any other hyper-parameter",
                     "leave it out: the factor sets it on both sides of a pair",
                 )
-        for side in record.sides:
-            for key in side.unused:
-                values = as_list(axes.get(key))
-                if len(values) > 1:
-                    yield Fault(
-                        (*path, key),
-                        f"found {len(values)} values",
-                        f"one value: the {side.adjective} side does not use it and would be in "
-                        "several pairs",
-                    )
+        idle = {key: f"the {side.adjective} side" for side in record.sides for key in side.unused}
+        if "optimizer" not in record.own and "lbfgs" in as_list(
+            axes.get("optimizer") or [valid.section("defaults").get("optimizer")]
+        ):
+            idle = dict.fromkeys(FULL_BATCH_IDLE, "lbfgs")
+        for key, who in idle.items():
+            values = as_list(axes.get(key))
+            if len(values) > 1:
+                yield Fault(
+                    (*path, key),
+                    f"found {len(values)} values",
+                    f"one value: {who} does not use it and would be in several pairs",
+                    "" if who != "lbfgs" else "or leave lbfgs out of the optimizers",
+                )
 
 
 def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:
@@ -274,6 +332,8 @@ def _transition_points(valid: Valid) -> Iterator[Fault]:
 
 _CHECKS: tuple[Callable[[Valid], Iterator[Fault]], ...] = (
     _study_name,
+    _data_root,
+    _number_of_networks,
     _dataset_settings,
     _dataset_lists,
     _axis_values,

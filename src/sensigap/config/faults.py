@@ -13,6 +13,8 @@ from sensigap.config.models import Study
 
 Path = tuple[str | int, ...]
 
+#: the kinds of blocks of a survey
+SEARCHES = ("grid", "random", "rows")
 UNKNOWN_KEY = "unknown key"
 
 
@@ -24,10 +26,14 @@ class Fault:
     found: str
     allowed: str
     remedy: str = ""
+    #: file and line, where the fault is one of the text
+    place: str = ""
 
     def __str__(self) -> str:
         parts = [self.found, f"allowed: {self.allowed}", self.remedy]
-        return f"{written_path(self.path)}: {'; '.join(part for part in parts if part)}"
+        path = [written_path(self.path)] if self.path or not self.place else []
+        where = ": ".join([*([self.place] if self.place else []), *path])
+        return f"{where}: {'; '.join(part for part in parts if part)}"
 
 
 class ConfigError(ValueError):
@@ -58,7 +64,8 @@ def written(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            text = '"' + value + '"'
+            # one line, whatever the text holds
+            text = '"' + (value if value.isprintable() else repr(value)[1:-1]) + '"'
         case dict():
             text = "{" + ", ".join(f"{key}: {written(item)}" for key, item in value.items()) + "}"
         case list():
@@ -105,7 +112,7 @@ def without_null(node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
     return {**others[0], **{k: v for k, v in node.items() if k != "anyOf"}}, len(kinds) == 2
 
 
-def _node_at(path: Path, mapping: Any) -> Mapping[str, Any]:
+def node_at(path: Path, mapping: Any) -> Mapping[str, Any]:
     """The schema node at a path; blocks of the survey are told apart by their `search`."""
     node, value = resolved(schema()), mapping
     for step in path:
@@ -117,7 +124,7 @@ def _node_at(path: Path, mapping: Any) -> Mapping[str, Any]:
             node = node.get("properties", {}).get(step, node.get("additionalProperties") or {})
         if isinstance(node, Mapping) and "discriminator" in node:
             search = value.get("search") if isinstance(value, dict) else None
-            target = node["discriminator"]["mapping"].get(search)
+            target = node["discriminator"]["mapping"].get(search) if search in SEARCHES else None
             node = {"$ref": target} if target else {}
         if not isinstance(node, Mapping):
             return {}
@@ -197,7 +204,7 @@ def from_pydantic(error: ValidationError, mapping: Mapping[str, Any]) -> list[Fa
         elif detail["type"] == "extra_forbidden" or detail["loc"][-1] == "[key]":
             faults.append(_unknown_key(path, mapping))
         else:
-            node = _node_at(path, mapping)
+            node = node_at(path, mapping)
             faults.append(
                 Fault(
                     path,
@@ -212,7 +219,7 @@ def from_pydantic(error: ValidationError, mapping: Mapping[str, Any]) -> list[Fa
         # a misspelt key is one fault, not a second one for the key that it should have been
         wanted = f"did you mean {path[-1]}?"
         if not any(f.path[:-1] == path[:-1] and f.remedy == wanted for f in faults):
-            faults.append(Fault(path, "this key is missing", allowed_text(_node_at(path, mapping))))
+            faults.append(Fault(path, "this key is missing", allowed_text(node_at(path, mapping))))
     return faults
 
 
@@ -223,7 +230,7 @@ def _path(location: tuple[str | int, ...]) -> Path:
 
 
 def _unknown_key(path: Path, mapping: Mapping[str, Any]) -> Fault:
-    parent, _ = without_null(_node_at(path[:-1], mapping))
+    parent, _ = without_null(node_at(path[:-1], mapping))
     keys = list(parent.get("properties", {})) or parent.get("propertyNames", {}).get("enum", [])
     present = _at(mapping, path[:-1])
     free = [key for key in keys if key not in present] if isinstance(present, dict) else keys
@@ -252,6 +259,8 @@ def _remedy(value: Any, node: Mapping[str, Any]) -> str:
             return "YAML reads an exponent only with a point and a sign, as in 1.0e-3"
         if re.fullmatch(r"[+-]?\d+(\.\d*)?|true|false", value):
             return f"write {value} without quotes"
+    if isinstance(value, int | float) and kind == "string" and "const" not in node:
+        return f'write "{written(value)}" in quotes'
     if isinstance(value, float) and kind == "integer" and value.is_integer():
         return f"write {int(value)}"
     if isinstance(value, list) and kind in ("integer", "number", "boolean", "string"):

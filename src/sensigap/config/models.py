@@ -54,7 +54,7 @@ class Dataset(Section):
         "accuracy on the whole, unaugmented training set from which a network counts as fitted; "
         "null: 1.0, for cifar100 0.999",
         default=None,
-        gt=0,
+        ge=0.01,
         le=1,
     )
 
@@ -101,7 +101,7 @@ class Random(Section):
         "combinations; raising it only adds",
         unit="networks",
         ge=1,
-        le=10_000_000,
+        le=1_000_000,
     )
     seed: int = key("seed of the draws", default=0, ge=0, le=SEED_MAX)
     axes: Axes = key("values to draw from, by hyper-parameter")
@@ -194,10 +194,16 @@ class Analysis(Section):
         le=1_000_000,
     )
     alpha: float = key(
-        "level of significance, after Holm's adjustment over the table", default=0.05, gt=0, le=0.5
+        "level of significance, after Holm's adjustment over the table",
+        default=0.05,
+        ge=1e-6,
+        le=0.5,
     )
     equivalence: float = key(
-        "largest absolute rank correlation that counts as no relation (C0)", default=0.2, gt=0, lt=1
+        "largest absolute rank correlation that counts as no relation (C0)",
+        default=0.2,
+        ge=0.01,
+        le=0.99,
     )
     point_networks: int = key(
         "networks a data set whose single points are analysed (C5), a seeded choice",
@@ -215,14 +221,14 @@ class Execution(Section):
         "computation of one training job and of measuring its networks, about",
         unit="Tflop",
         default=2.0,
-        gt=0,
+        ge=1e-6,
         le=1_000_000_000,
     )
     checkpoint_seconds: float = key(
         "time between two checkpoints of a training job",
         unit="s",
         default=60.0,
-        gt=0,
+        ge=0.1,
         le=86_400,
     )
     jobs_per_gpu: int = key(
@@ -239,13 +245,13 @@ class Study(Section):
 
     study: str = key(
         "name of the study and of its folder under results/: letters, digits, '.', '_' and '-', "
-        "not 'datasets'",
+        "none that is taken there or that Windows keeps for a device",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         max_length=64,
     )
     data_root: str | None = key(
-        "folder that holds the data sets in torchvision's layout or receives the downloads; "
-        "null: $SENSIGAP_DATA, else data/",
+        "folder that holds the data sets in torchvision's layout or receives the downloads; ~ and "
+        "$VARIABLES stand for what they are; null: $SENSIGAP_DATA, else data/",
         default=None,
         min_length=1,
     )

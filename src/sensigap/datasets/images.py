@@ -1,6 +1,7 @@
 """Images in memory, their standardisation, and seeded training subsets (STUDY, 'Data')."""
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -36,6 +37,16 @@ class Images:
     def classes(self) -> int:
         """Number of classes C."""
         return len(self.class_names)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of pixels and labels, train then test, as `DatasetFacts.published` has it."""
+        digest = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            # the same digest on a machine of the other byte order
+            plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            digest.update(np.ascontiguousarray(plain).data)
+        return digest.hexdigest()
 
     @property
     def inputs(self) -> int:

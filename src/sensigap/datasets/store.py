@@ -8,7 +8,7 @@ import numpy as np
 
 from sensigap.datasets.images import Images, first_constant
 from sensigap.datasets.known import KNOWN
-from sensigap.datasets.sources import DatasetError, read
+from sensigap.datasets.sources import DatasetError, checksum_fault, read
 
 
 def prepare(name: str, store: str | Path, data_root: str | Path | None = None) -> None:
@@ -22,7 +22,8 @@ def prepare(name: str, store: str | Path, data_root: str | Path | None = None) -
         name: a key of `KNOWN`.
         store: the store's folder; an existing one is replaced.
         data_root: folder in torchvision's layout; None: $SENSIGAP_DATA, else data/. Files that
-            are not there are downloaded into it, once. Not used for the embedded digits.
+            are not there are unpacked from a published archive that is, or downloaded into it,
+            once. Not used for the embedded digits.
 
     Raises:
         DatasetError: the data set is unknown, its files are missing and cannot be downloaded, or
@@ -36,7 +37,7 @@ def prepare(name: str, store: str | Path, data_root: str | Path | None = None) -
         near = difflib.get_close_matches(name, KNOWN, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise DatasetError(f"unknown data set {name!r}: expected one of {', '.join(KNOWN)}{hint}")
-    images, source = read(name, data_root)
+    images, source = read(name, data_root, Path(store).absolute().parent)
     _check(images)
     groups = {
         "train": (images.train_images, images.train_labels),
@@ -113,6 +114,8 @@ def _check(images: Images) -> None:
         index = first_constant(pixels)
         if index is not None:
             faults.append(f"{group}: image {index} is constant and cannot be standardised")
+    if not faults and (fault := checksum_fault(images)):
+        faults.append(fault)
     if faults:
         listed = "\n  ".join(faults)
         raise DatasetError(

@@ -56,7 +56,7 @@ COMPLEXITY = Measure(
             text="training accuracy that the noise may cost; the sharpness is 1 / sigma^2 of the "
             "largest noise sigma that costs no more",
             default=0.1,
-            bounds={"gt": 0, "lt": 1},
+            bounds={"ge": 1e-4, "le": 0.99},
         ),
         seed_setting("seed of the points and the noise"),
     ),

@@ -50,7 +50,7 @@ SLICES = Measure(
             "inputs, each way from the plane's point closest to the origin; standardised "
             "images are at sqrt(d)",
             default=0.25,
-            bounds={"ge": 0, "le": 100},
+            bounds={"ge": 0, "le": 10},
         ),
         seed_setting("seed of the choice of the three training points"),
     ),
