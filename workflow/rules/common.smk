@@ -10,6 +10,7 @@ for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
 
 import yaml
 from environment import add_to_python_path
+from job import note_of
 
 from sensigap import estimate, progress
 from sensigap.cohorts import CohortError
@@ -111,7 +112,14 @@ def configuration_text():
 
 
 def stale(output, made_by):
-    """A marker to be made first, for an output that carries another digest than it should."""
+    """A marker to be made first, for an output that carries another digest than it should.
+
+    Only where the job that made it left no note beside Snakemake's own: else Snakemake compares the
+    params, and a marker, an input that comes and goes, would rerun its job where sets of inputs
+    count.
+    """
+    if note_of(as_written(output)).exists():
+        return []
     written = RUN.stale(as_written(output), made_by)
     return [f".snakemake/sensigap/stale/{written}/{output}"] if written else []
 

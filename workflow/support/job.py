@@ -4,13 +4,15 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sensigap import interrupt
 from sensigap.progress import PROGRESS_FOLDER, job_name
+
+NOTES = Path(".snakemake") / "sensigap" / "made"
 
 
 @contextmanager
@@ -34,6 +36,7 @@ def job(snakemake: Any) -> Iterator[None]:
         interrupt.install()
         try:
             yield
+            leave_notes(snakemake.output)
         except Exception as error:
             told = type(error).__module__.startswith("sensigap.")
             logging.error("%s", error if told else traceback.format_exc())
@@ -45,6 +48,19 @@ def job(snakemake: Any) -> Iterator[None]:
         sys.exit(interrupt.STATUS)
     finally:
         progress.unlink(missing_ok=True)
+
+
+def note_of(output: str) -> Path:
+    """Where a job notes that it made an output: in Snakemake's folder, gone when that is gone."""
+    return NOTES.joinpath(*Path(output).parts[Path(output).is_absolute() :])
+
+
+def leave_notes(outputs: Iterable[str]) -> None:
+    """Notes that a job made its outputs, see `note_of`."""
+    for output in outputs:
+        note = note_of(output)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
 
 
 def limit_threads(threads: int) -> None:
