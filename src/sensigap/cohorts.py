@@ -13,12 +13,13 @@ import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sensigap.files import written_whole
+from sensigap.integrity import damaged
 from sensigap.spec import HYPERPARAMETERS, NetworkSpec
 from sensigap.weights_header import HeaderError, read_header
 
@@ -162,11 +163,12 @@ def _read(place: Path, has_weights: bool) -> list[NetworkSpec]:
         try:
             texts = read_header(place / WEIGHTS)["specs"].values()
             specs = [NetworkSpec.from_json(text) for text in texts]
+            _check_name(specs, place.name)
         except (OSError, HeaderError, TypeError, ValueError) as second:
             raise CohortError(
                 f"{place}: expected a cohort with {TABLE} or {WEIGHTS} that say which networks it "
-                f"holds, but {error}, and {second}. Restore one of them, or delete the folder: its "
-                "networks are then trained again."
+                f"holds, but {error}, and {WEIGHTS}: {second}. Restore one of them, or delete the "
+                "folder: its networks are then trained again."
             ) from second
     return specs
 
@@ -203,16 +205,43 @@ def read_table(path: str | Path) -> list[NetworkSpec]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         specs = [_spec(row) for row in rows]
-        name = name_of(dataset_of(path.parent.name), (spec.id for spec in specs))
-        if name != path.parent.name:
-            raise ValueError(f"its {len(specs)} networks are those of {name}")
+        _check_name(specs, path.parent.name)
     except FileNotFoundError:
         raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise CohortError(
             f"{path}: expected the networks of {path.parent.name}, one row each, but {error}"
         ) from error
     return specs
+
+
+def load_table(path: str | Path) -> list[NetworkSpec]:
+    """As `read_table`, for a job that needs the table.
+
+    Raises:
+        FileNotFoundError: there is no table.
+        DamagedFileError: it is not as it was written; it has been moved aside, so that the next run
+            of the workflow writes it again.
+    """
+    try:
+        return read_table(path)
+    except CohortError as error:
+        raise damaged(Path(path), str(error), "write it again") from error
+
+
+def fault(path: str | Path) -> str:
+    """What is wrong with a table that is there; '' if nothing is."""
+    try:
+        read_table(path)
+    except (CohortError, FileNotFoundError) as error:
+        return str(error)
+    return ""
+
+
+def _check_name(specs: Sequence[NetworkSpec], cohort: str) -> None:
+    name = name_of(dataset_of(cohort), (spec.id for spec in specs))
+    if name != cohort:
+        raise ValueError(f"its {len(specs)} networks are those of {name}")
 
 
 def _spec(row: Mapping[str, str]) -> NetworkSpec:

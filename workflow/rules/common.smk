@@ -29,7 +29,7 @@ SET_RESOURCES = workflow.resource_settings.overwrite_resources or {}
 ON_GPU = bool(GPUS) or any(given.get("gpu") for given in SET_RESOURCES.values())
 
 try:
-    RUN = WorkPlan(config, RESULTS)
+    RUN = WorkPlan(config, RESULTS, look=workflow.is_main_process)
 except (ConfigError, CohortError, OldResultsError) as error:
     print(error, file=sys.stderr)
     sys.exit(1)
@@ -58,7 +58,7 @@ def data_store(cohort):
 
 def as_written(path):
     """Where a file of the results folder lies, for a job that finds it by itself."""
-    return str(RESULTS / Path(path).relative_to("results"))
+    return RESULTS / Path(path).relative_to("results")
 
 
 def if_needed(path, made):
@@ -67,7 +67,7 @@ def if_needed(path, made):
     `ancient` protects from newer time stamps only: an input that is missing and comes back reruns
     whoever names it. So those whose own output is there do not name it then.
     """
-    return ancient(path) if not made or Path(as_written(path)).exists() else []
+    return ancient(path) if not made or as_written(path).exists() else []
 
 
 def cohort_files(name, among=None, dataset=None):
@@ -96,37 +96,23 @@ def configuration_text():
     return yaml.safe_dump(RUN.study.model_dump(mode="json"), sort_keys=False)
 
 
-# --- outputs that settings or code have left behind, where Snakemake's own notes are gone -----------
+# --- outputs that are damaged, or that settings or code have left behind ----------------------------
 
 
-def stale(output, made_by):
-    """A marker to be made first, for an output that carries another digest than it should."""
-    written = RUN.stale(as_written(output), made_by)
+def marker(output, written):
+    """What is to be made first, so that an output is made again that was written then."""
     return [f".snakemake/sensigap/stale/{written}/{output}"] if written else []
 
 
-def all_stale():
-    """Every marker there is."""
-    return [
-        *(m for c in RUN.cohorts for m in stale_training(c)),
-        *(
-            m
-            for name in MEASURES
-            for c in RUN.measured(name)
-            for m in stale_measure(name, c)
-        ),
-        *(m for dataset in RUN.datasets for m in stale_survey(dataset)),
-        *(
-            m
-            for table in ("claims", "leaderboard", "figures", "report")
-            for m in stale_record(table)
-        ),
-    ]
+def stale(output, made_by):
+    """The marker of an output that is damaged, or carries another digest than it should."""
+    return marker(output, RUN.stale(as_written(output), made_by))
 
 
 def stale_training(cohort):
     """Of a cohort's training."""
-    return stale(f"results/networks/{cohort}/training.zarr", RUN.made_by("train"))
+    output = f"results/networks/{cohort}/training.zarr"
+    return marker(output, RUN.stale_training(cohort))
 
 
 def stale_measure(measure, cohort):
@@ -148,6 +134,31 @@ def stale_record(stage):
     return stale(
         f"{STUDY}/{RECORDS[stage]}", RUN.made_by(stage, analysis_settings(stage))
     )
+
+
+def stale_table(output):
+    """Of the design, or of the networks of a cohort."""
+    return marker(output, RUN.stale_table(as_written(output)))
+
+
+def all_stale():
+    """Every marker there is; says what is damaged."""
+    found = [
+        *(m for path in cohort_files("networks.csv") for m in stale_table(path)),
+        *(m for cohort in RUN.cohorts for m in stale_training(cohort)),
+        *(
+            m
+            for name in MEASURES
+            for cohort in RUN.measured(name)
+            for m in stale_measure(name, cohort)
+        ),
+        *stale_table(f"{STUDY}/design.csv"),
+        *(m for dataset in RUN.datasets for m in stale_survey(dataset)),
+        *(m for stage in RECORDS for m in stale_record(stage)),
+    ]
+    for path, why in RUN.faults.items():
+        print(f"{path} is damaged ({why}): it is made again.", file=sys.stderr)
+    return found
 
 
 # stage -> the record that lies beside its files

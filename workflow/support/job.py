@@ -12,6 +12,11 @@ from typing import Any
 from sensigap import interrupt
 from sensigap.progress import PROGRESS_FOLDER, job_name
 
+# a notebook names its own for the processes that it starts; jobs draw into files
+os.environ["MPLBACKEND"] = "agg"
+# a full disk takes no log either, and its error is told by the job
+logging.raiseExceptions = False
+
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
