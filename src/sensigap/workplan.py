@@ -155,7 +155,7 @@ class WorkPlan:
     def _design_table(self) -> str:
         return table(self.members)
 
-    # --- what is there, and whole -------------------------------------------------------------------------
+    # --- what is there, and whole -------------------------------------------------------------
 
     def trained(self, cohort: str) -> bool:
         """Whether a cohort's weights and training store are there and whole, made by this code."""
