@@ -12,7 +12,7 @@ import xarray as xr
 from sensigap import survey
 from sensigap.cohorts import WEIGHTS
 from sensigap.declarations import MEASURES, Measure
-from sensigap.integrity import damaged, is_the_files_fault
+from sensigap.integrity import MissingFileError, damaged, is_the_files_fault
 from sensigap.records import rows_digest
 from sensigap.schema import SCHEMAS
 from sensigap.weights_header import check_made_from
@@ -134,8 +134,10 @@ def read_design(
             for row in csv.DictReader(io.StringIO(text, newline=""))
             if row["dataset"] == dataset
         }
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{path} is missing: expected the design. Run the workflow again to write it."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         if not is_the_files_fault(error):
             raise

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sensigap.files import written_whole
-from sensigap.integrity import damaged
+from sensigap.integrity import MissingFileError, damaged
 from sensigap.spec import HYPERPARAMETERS, NetworkSpec
 from sensigap.weights_header import HeaderError, read_header
 
@@ -219,12 +219,16 @@ def load_table(path: str | Path) -> list[NetworkSpec]:
     """As `read_table`, for a job that needs the table.
 
     Raises:
-        FileNotFoundError: there is no table.
+        MissingFileError: there is no table.
         DamagedFileError: it is not as it was written; it has been moved aside, so that the next run
             of the workflow writes it again.
     """
     try:
         return read_table(path)
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{path} is missing: expected a cohort's networks. Run the workflow again to write it."
+        ) from error
     except CohortError as error:
         raise damaged(Path(path), str(error), "write it again") from error
 

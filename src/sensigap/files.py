@@ -50,13 +50,14 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         made = tempfile.mkdtemp(f"~{os.getpid()}.tmp", f"{_prefix(path)}{_host()}~", path.parent)
         folder = Path(made)
         yield folder / path.name
+        _as_others_write(folder / path.name)
         _flush(folder / path.name)
         _rename(folder / path.name, path, folder)
     except Exception as error:
-        number = _refusal(error)
-        if number is None:
+        refused = refusal(error, path)
+        if refused is None:
             raise
-        raise WriteError(number, f"{path} cannot be written: {_told(number, path)}") from error
+        raise refused from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -112,6 +113,14 @@ def _host() -> str:
     return re.sub(r"[^\w.-]", "-", platform.node()) or "unknown"
 
 
+def _as_others_write(path: Path) -> None:
+    """Gives a file the permissions that this user's files have: some libraries give their own."""
+    if path.is_file():
+        mask = os.umask(0)
+        os.umask(mask)
+        path.chmod(0o666 & ~mask)
+
+
 def _flush(path: Path) -> None:
     """Has the system put a file, or a folder with all that is in it, on the disk."""
     if path.is_dir():
@@ -157,15 +166,24 @@ def _rename(new: Path, path: Path, folder: Path) -> None:
     _sync(path.parent)
 
 
-def _refusal(error: Exception) -> int | None:
-    """The system's number for why it refused to write; None if something else is wrong."""
+def refusal(error: Exception, path: Path | None = None) -> WriteError | None:
+    """The error to raise where the system refused to write; None if something else is wrong.
+
+    Args:
+        error: of any library; some say in words what the system told them.
+        path: what was to be written; None: what the error names.
+    """
     if isinstance(error, WriteError):
         return None
     if isinstance(error, OSError):
-        return error.errno if error.errno in _REFUSED else None
-    found = _IN_WORDS.search(str(error))
-    number = int(found[1] or found[2]) if found else -1
-    return number if number in _REFUSED else None
+        number = error.errno
+    else:
+        found = _IN_WORDS.search(str(error))
+        number = int(found[1] or found[2]) if found else None
+    if number not in _REFUSED:
+        return None
+    named = path or Path(str(getattr(error, "filename", None) or "a file of this job"))
+    return WriteError(number, f"{named} cannot be written: {_told(number, named)}")
 
 
 def _told(number: int, path: Path) -> str:

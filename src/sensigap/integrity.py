@@ -19,6 +19,10 @@ class DamagedFileError(RuntimeError):
     """A file is missing, or does not hold what was written to it and has been moved aside."""
 
 
+class MissingFileError(FileNotFoundError):
+    """A file is missing that a stage reads; the message says how to have it made."""
+
+
 def aside(path: Path) -> Path:
     """Where a damaged file or store is moved to."""
     return path.with_name(path.name + ".damaged")

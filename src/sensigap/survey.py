@@ -25,7 +25,7 @@ import xarray as xr
 
 from sensigap import records
 from sensigap.files import written_whole
-from sensigap.integrity import damaged, is_the_files_fault
+from sensigap.integrity import MissingFileError, damaged, is_the_files_fault
 from sensigap.schema import GROUPS, SCHEMAS
 
 #: packages whose versions are kept with every store
@@ -205,13 +205,13 @@ def verify(path: str | Path) -> None:
     """Holds all files of a store against its record.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
+        MissingFileError: there is nothing at `path`.
         DamagedFileError: something of it is missing or is not as it was written; the store has been
             moved aside, so that the next run of the workflow makes it again.
     """
     path = Path(path)
     if not os.path.lexists(path):
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path}: no consolidated Zarr store there; run the workflow to make it"
         )
     if not path.is_dir():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sensigap.integrity import damaged
+from sensigap.integrity import MissingFileError, damaged
 
 #: the one entry of the file's metadata: JSON with 'specs' (network id -> spec) and 'sha256'
 METADATA = "sensigap"
@@ -67,12 +67,17 @@ def check_made_from(
         remedy: what running the workflow again will do to the store.
 
     Raises:
-        FileNotFoundError: there are no weights.
+        MissingFileError: there are no weights.
         DamagedFileError: the store is of other weights, or the file of weights cannot be read; it
             has been moved aside.
     """
     try:
         expected = read_header(weights)["sha256"]
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{weights} is missing: expected the weights that {store} is of. Run the workflow "
+            "again to train this cohort again."
+        ) from error
     except HeaderError as error:
         raise damaged(Path(weights), str(error), "train this cohort again") from error
     found = str(attributes.get(MADE_FROM, "none"))

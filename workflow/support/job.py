@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sensigap import interrupt
+from sensigap import files, interrupt
 from sensigap.progress import PROGRESS_FOLDER, job_name
 
 # a notebook names its own for the processes that it starts; jobs draw into files
@@ -39,7 +39,8 @@ def job(snakemake: Any) -> Iterator[None]:
         interrupt.install()
         try:
             yield
-        except Exception as error:
+        except Exception as raised:
+            error = files.refusal(raised) or raised
             told = type(error).__module__.startswith("sensigap.")
             logging.error("%s", error if told else traceback.format_exc())
             sys.exit(1)
