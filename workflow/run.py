@@ -63,7 +63,9 @@ def main(arguments: list[str]) -> int:
         print(missing, file=sys.stderr)
         return 1
     # for Snakemake, which finds plugins on the path
-    sys.path.insert(0, str(SOURCE))
+    sys.path[:0] = [str(SOURCE), str(Path(__file__).resolve().parent / "support")]
+    from running import refusal_beside_another
+
     present = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *([present] if present else [])])
     STOPPING.parent.mkdir(parents=True, exist_ok=True)
@@ -85,12 +87,8 @@ def main(arguments: list[str]) -> int:
         while not take(lock):
             time.sleep(POLL_S)
     write(lock, str(os.getpid()))
-    if not cut_short and any((FOLDER / "locks").glob("*")) and (other := running_here()):
-        print(
-            f"A Snakemake (process {other}) is at work in {Path.cwd()}: expected none. Wait for "
-            "it, or stop it, then start again; what is finished is kept.",
-            file=sys.stderr,
-        )
+    if not cut_short and (refusal := refusal_beside_another(Path.cwd())):
+        print(refusal, file=sys.stderr)
         return 1
     if not signals.came and (cut_short or any((FOLDER / "locks").glob("*"))):
         print("The last run was cut short; going on from where it was.", file=sys.stderr)
@@ -230,24 +228,6 @@ def alive(process: int) -> bool:
     import psutil
 
     return psutil.pid_exists(process)
-
-
-def running_here() -> int | None:
-    """The process of a Snakemake that was started by itself in this folder; None if there is none.
-
-    Snakemake's own lock does not say whose it is.
-    """
-    import psutil
-
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            words = process.cmdline()[:4]
-            if (
-                any(Path(word).name == "snakemake" for word in words)
-                and Path(process.cwd()) == Path.cwd()
-            ):
-                return int(process.pid)
-    return None
 
 
 def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:

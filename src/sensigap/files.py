@@ -180,7 +180,7 @@ def refusal(error: Exception, path: Path | None = None) -> WriteError | None:
     else:
         found = _IN_WORDS.search(str(error))
         number = int(found[1] or found[2]) if found else None
-    if number not in _REFUSED:
+    if number is None or number not in _REFUSED:
         return None
     named = path or Path(str(getattr(error, "filename", None) or "a file of this job"))
     return WriteError(number, f"{named} cannot be written: {_told(number, named)}")

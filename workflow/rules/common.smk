@@ -10,6 +10,7 @@ for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
 
 import yaml
 from environment import add_to_python_path
+from running import refusal_beside_another
 
 from sensigap import estimate, progress
 from sensigap.cohorts import CohortError
@@ -27,6 +28,12 @@ RESULTS = Path(rules.dataset.output[0]).parents[1]
 GPUS = 1 if has_gpu() else 0
 SET_RESOURCES = workflow.resource_settings.overwrite_resources or {}
 ON_GPU = bool(GPUS) or any(given.get("gpu") for given in SET_RESOURCES.values())
+
+# Snakemake itself would say how to take its lock from the other run
+if workflow.is_main_process and not {"-n", "--dry-run", "--dryrun"} & {*sys.argv}:
+    if refusal := refusal_beside_another(Path.cwd()):
+        print(refusal, file=sys.stderr)
+        sys.exit(1)
 
 try:
     RUN = WorkPlan(config, RESULTS, look=workflow.is_main_process)
