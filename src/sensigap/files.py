@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 #: seconds after which what another host left half written counts as left behind
@@ -124,10 +125,9 @@ def _as_others_write(path: Path) -> None:
 def _flush(path: Path) -> None:
     """Has the system put a file, or a folder with all that is in it, on the disk."""
     if path.is_dir():
-        for folder, _, names in os.walk(path):
-            for name in names:
-                _sync(Path(folder, name))
-            _sync(Path(folder))
+        # side by side: the system then brings many to the disk at once
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(_sync, [*path.rglob("*"), path]))
     else:
         _sync(path)
 

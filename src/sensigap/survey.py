@@ -191,6 +191,11 @@ def _encodable(dataset: xr.Dataset) -> xr.Dataset:
     dataset = dataset.drop_encoding()
     for name, variable in dataset.variables.items():
         if _is_kind(variable.dtype, "str"):
+            if any(str(value).endswith("\0") for value in variable.values.ravel()):
+                raise SchemaError(
+                    f"variable {name!r} has a text that ends in a NUL character, which a store "
+                    "loses: expected none"
+                )
             dataset[name] = variable.astype(np.dtypes.StringDType())
     return dataset
 
@@ -293,7 +298,8 @@ def _checksum(dataset: xr.Dataset) -> str:
             digest.update(json.dumps([str(value) for value in values.ravel()]).encode())
             continue
         if values.dtype.kind == "f":
-            values = np.where(np.isnan(values), values.dtype.type(np.nan), values + 0)
+            with np.errstate(invalid="ignore"):  # some bits of NaN count as invalid
+                values = np.where(np.isnan(values), values.dtype.type(np.nan), values + 0)
         digest.update(f" {values.dtype.str}".encode())
         digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
