@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,11 @@ def job(snakemake: Any) -> Iterator[None]:
     So does SIGINT or SIGTERM end the process, with one message and nothing on the terminal.
     """
     log = Path(snakemake.log[0])
-    log.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s", force=True
-    )
-    logging.captureWarnings(True)
+    _log_to(log)
     name = job_name(snakemake.rule, dict(snakemake.wildcards.items()))
     progress = PROGRESS_FOLDER / f"{name}.json"
-    progress.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        progress.parent.mkdir(parents=True, exist_ok=True)
     os.environ["SENSIGAP_PROGRESS"] = str(progress)
     try:
         interrupt.install()
@@ -42,7 +39,10 @@ def job(snakemake: Any) -> Iterator[None]:
         except Exception as raised:
             error = files.refusal(raised) or raised
             told = type(error).__module__.startswith("sensigap.")
-            logging.error("%s", error if told else traceback.format_exc())
+            text = str(error) if told else traceback.format_exc()
+            logging.error("%s", text)
+            if not _holds(log, text):
+                print(text, file=sys.stderr)
             sys.exit(1)
         finally:
             interrupt.ignore()
@@ -50,7 +50,27 @@ def job(snakemake: Any) -> Iterator[None]:
         logging.info("%s", request)
         sys.exit(interrupt.STATUS)
     finally:
-        progress.unlink(missing_ok=True)
+        with suppress(OSError):
+            progress.unlink(missing_ok=True)
+
+
+def _log_to(log: Path) -> None:
+    """Has what happens written to a rule's log, and thrown away where that cannot be written."""
+    handler: logging.Handler = logging.NullHandler()
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log, mode="w")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.captureWarnings(True)
+
+
+def _holds(log: Path, text: str) -> bool:
+    """Whether a text has come into a log: a full disk takes none."""
+    try:
+        return text in log.read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def limit_threads(threads: int) -> None:
