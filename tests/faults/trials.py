@@ -151,12 +151,9 @@ class Trials:
             path = _choose(folder, pattern, rng)
             DAMAGE[fault](path, rng)
             name = str(path.relative_to(folder))
-            if fault == "flipped unseen":
-                for output in folder.glob(reader) if reader else ():
-                    remove(output)
-                if not reader:
-                    # nobody reads it, and nobody can see it: `sensigap adopt` does
-                    fault = "flipped, adopted"
+            if fault == "flipped unseen" and not reader:
+                # nobody reads it, and nobody can see it: `sensigap adopt` does
+                fault = "flipped, adopted"
             if fault == "flipped, adopted":
                 _adopt(folder)
             if fault == "unreadable" and os.geteuid() == 0:
@@ -171,6 +168,10 @@ class Trials:
                 guard = _full(folder, rng)
             else:
                 guard = _read_only(self.small_disk)
+        # the data set is left alone where nobody needs it
+        if reader and (fault == "flipped unseen" or target == "data set"):
+            for output in folder.glob(reader):
+                remove(output)
         with guard:
             first = engine.in_a_child(folder, before=before, kill_after=kill_after)
         left = [] if first.killed else _left_behind(folder)
