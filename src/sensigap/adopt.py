@@ -13,7 +13,7 @@ import xarray as xr
 
 from sensigap import cohorts, records, survey, weights
 from sensigap.integrity import DamagedFileError, damaged
-from sensigap.schema import GROUPS
+from sensigap.schema import GROUPS, SCHEMAS
 from sensigap.weights_header import check_made_from
 
 #: seconds between two stages, more than any file system rounds by
@@ -65,7 +65,7 @@ def _outputs(root: Path) -> Iterator[tuple[int, Path, _Check]]:
         yield 2, path, weights.load
     for path in sorted(root.glob(f"networks/*/{cohorts.TRAINING}")):
         yield 2, path, lambda path: _of_weights(path, "training", path.with_name(cohorts.WEIGHTS))
-    for path in sorted(root.glob("*/measures/*/*.zarr")):
+    for path in sorted(p for p in root.glob("*/measures/*/*.zarr") if p.stem in SCHEMAS):
         yield 3, path, lambda path: _measure(root, path)
     for path in sorted(root.glob("*/design.csv")):
         yield 3, path, _nothing
