@@ -173,13 +173,14 @@ def _read(place: Path, has_weights: bool) -> list[NetworkSpec]:
     return specs
 
 
-def table(specs: Iterable[NetworkSpec]) -> str:
+def table(specs: Iterable[NetworkSpec], fields: Iterable[str] = tuple(_FIELDS)) -> str:
     """A cohort's networks as CSV, one row each, in the order of their ids."""
+    fields = list(fields)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["network", *_FIELDS])
+    writer.writerow(["network", *fields])
     writer.writerows(
-        [spec.id, *(getattr(spec, name) for name in _FIELDS)]
+        [spec.id, *(getattr(spec, name) for name in fields)]
         for spec in sorted(specs, key=lambda spec: spec.id)
     )
     return text.getvalue()
@@ -202,10 +203,13 @@ def read_table(path: str | Path) -> list[NetworkSpec]:
     """
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        specs = [_spec(row) for row in rows]
+        text = path.read_bytes().decode()
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        specs = [_spec(row) for row in reader]
         _check_name(specs, path.parent.name)
+        fields = [name for name in reader.fieldnames or () if name in _FIELDS]
+        if table(specs, fields) != text:
+            raise ValueError("its text is not as it was written")
     except FileNotFoundError:
         raise
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:

@@ -155,7 +155,7 @@ class Trials:
                 # nobody reads it, and nobody can see it: `sensigap adopt` does
                 fault = "flipped, adopted"
             if fault == "flipped, adopted":
-                _adopt(folder)
+                _adopt(folder, target)
             if fault == "unreadable" and os.geteuid() == 0:
                 before = _give_to_nobody(folder)
         else:
@@ -235,10 +235,10 @@ def _left_behind(folder: Path) -> list[str]:
     return [str(path) for path in folder.rglob("*.tmp")]
 
 
-def _adopt(folder: Path) -> None:
-    """What `sensigap adopt` does; the link is that it finds what nobody else can see."""
+def _adopt(folder: Path, target: str) -> None:
+    """What `sensigap adopt` does: it must find what a look at size and time stamp does not."""
     found = adopt(folder / "results")
-    assert len(found) >= 1, "adopt found nothing"
+    assert found or target == "design", f"adopt found no damage of {target}"
 
 
 def _give_to_nobody(folder: Path) -> Callable[[], None]:
