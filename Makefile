@@ -1,4 +1,5 @@
 # make run: the default study to its report. make test: all tests. Both make .venv when it is missing.
+#   make test-faults                                  trials of damaged files, full disks, killed jobs
 #   make run ARGS="--configfile config/mnist.yaml"    another study
 #   make run ARGS="--resources gpu=4" CORES=16        a machine with four GPUs
 #   make plan                                         what would run; takes the same ARGS
@@ -23,7 +24,7 @@ endif
 CHECKED := named-study named-test named-dev
 BIN := $(VENV)/bin
 
-.PHONY: run plan test check format $(CHECKED)
+.PHONY: run plan test test-faults check format $(CHECKED)
 
 run: $(FOR_RUN)
 	@"$(BIN)/python" workflow/run.py --cores $(CORES) $(ARGS)
@@ -33,6 +34,10 @@ plan: $(FOR_RUN)
 
 test: $(FOR_TEST)
 	"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+
+# what may happen to each file of a study, hundreds of trials; prints a table
+test-faults: $(FOR_TEST)
+	"$(BIN)/python" -m pytest tests/faults -m faults --capture=sys $(ARGS)
 
 check: $(FOR_CHECK)
 	"$(BIN)/ruff" check .

@@ -59,7 +59,9 @@ def main(arguments: list[str]) -> int:
     """
     signals = Signals()
     # for Snakemake, which finds plugins on the path
-    sys.path.insert(0, str(SOURCE))
+    sys.path[:0] = [str(SOURCE), str(Path(__file__).resolve().parent / "support")]
+    from running import refusal_beside_another
+
     faulty = faulty_configuration(arguments)
     if faulty:
         print(faulty, file=sys.stderr)
@@ -85,6 +87,9 @@ def main(arguments: list[str]) -> int:
         while not take(lock):
             time.sleep(POLL_S)
     write(lock, str(os.getpid()))
+    if not cut_short and (refusal := refusal_beside_another(Path.cwd())):
+        print(refusal, file=sys.stderr)
+        return 1
     if not signals.came and (cut_short or any((FOLDER / "locks").glob("*"))):
         print("The last run was cut short; going on from where it was.", file=sys.stderr)
         unlocked = subprocess.run(

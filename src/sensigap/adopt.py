@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import xarray as xr
+
 from sensigap import cohorts, records, survey, weights
 from sensigap.integrity import DamagedFileError, damaged
-from sensigap.schema import GROUPS
+from sensigap.schema import GROUPS, SCHEMAS
+from sensigap.weights_header import check_made_from
 
 #: seconds between two stages, more than any file system rounds by
 _APART_S = 4.0
-_REMEDY = "make it again"
 _Check = Callable[[Path], object]
 
 
@@ -58,13 +60,13 @@ def _outputs(root: Path) -> Iterator[tuple[int, Path, _Check]]:
     for path in sorted(root.glob("datasets/*.zarr")):
         yield 0, path, lambda path: _store(path, "dataset")
     for path in sorted(root.glob(f"networks/*/{cohorts.TABLE}")):
-        yield 1, path, _table
+        yield 1, path, cohorts.load_table
     for path in sorted(root.glob(f"networks/*/{cohorts.WEIGHTS}")):
         yield 2, path, weights.load
     for path in sorted(root.glob(f"networks/*/{cohorts.TRAINING}")):
-        yield 2, path, lambda path: _store(path, "training")
-    for path in sorted(root.glob("*/measures/*/*.zarr")):
-        yield 3, path, lambda path: _store(path, path.stem)
+        yield 2, path, lambda path: _of_weights(path, "training", path.with_name(cohorts.WEIGHTS))
+    for path in sorted(p for p in root.glob("*/measures/*/*.zarr") if p.stem in SCHEMAS):
+        yield 3, path, lambda path: _measure(root, path)
     for path in sorted(root.glob("*/design.csv")):
         yield 3, path, _nothing
     for path in sorted(root.glob("*/survey/*.zarr")):
@@ -81,34 +83,39 @@ def _outputs(root: Path) -> Iterator[tuple[int, Path, _Check]]:
 
 def _recorded(stage: int, record: Path) -> Iterator[tuple[int, Path, _Check]]:
     """A record and the files that it speaks for."""
-    bad = records.differences(record)
+    bad = dict(records.differences(record))
 
     def check(path: Path) -> None:
-        mine = [line for line in bad if line.startswith(f"{path}:")]
-        if mine and path.exists():
-            raise damaged(path, mine[0].partition(": ")[2], _REMEDY)
+        if path in bad and os.path.lexists(path):
+            raise damaged(path, bad[path], records.REMEDY)
 
     for name in records.files(record):
         yield stage, record.parent / name, check
     yield stage, record, check
 
 
-def _table(path: Path) -> None:
-    try:
-        cohorts.read_table(path)
-    except cohorts.CohortError as error:
-        raise damaged(path, str(error), _REMEDY) from error
-
-
-def _store(path: Path, schema: str) -> None:
-    survey.load(path, schema)
+def _store(path: Path, schema: str) -> xr.Dataset:
+    """Verifies a store with all its groups; returns the root group."""
+    root = survey.load(path, schema)
     for group in GROUPS:
-        if (path / group / ".zgroup").exists():
-            survey.load(path, GROUPS[group], group=group)
+        if survey.has_group(path, group):
+            survey.load(path, GROUPS[group], group=group, verified=True)
+    return root
+
+
+def _of_weights(path: Path, schema: str, weights: Path) -> None:
+    """Verifies a store that must be of the weights that are there, if any are."""
+    attributes = _store(path, schema).attrs
+    if weights.exists():
+        check_made_from(attributes, path, weights, records.REMEDY)
+
+
+def _measure(root: Path, path: Path) -> None:
+    _of_weights(path, path.stem, root / "networks" / path.parent.name / cohorts.WEIGHTS)
 
 
 def _nothing(path: Path) -> None:
-    """The design hangs on the configuration alone: the workflow compares it by itself."""
+    """The design hangs on the configuration alone: every run compares it by itself."""
 
 
 def _date(path: Path, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Puts the stores of a data set's cohorts together into its survey."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ import numpy as np
 import xarray as xr
 
 from sensigap import survey
+from sensigap.cohorts import WEIGHTS
 from sensigap.declarations import MEASURES, Measure
+from sensigap.integrity import MissingFileError, damaged, is_the_files_fault
+from sensigap.records import rows_digest
 from sensigap.schema import SCHEMAS
+from sensigap.weights_header import check_made_from
 
 _PARSE: dict[str, Any] = {
     "int": int,
@@ -28,10 +33,12 @@ def assemble(
     measures: Mapping[str, Sequence[str | Path]],
     output: str | Path,
     attributes: Mapping[str, str],
+    design_digest: str | None = None,
 ) -> None:
     """Writes the survey of one data set from the stores of its cohorts.
 
-    Networks that the design does not name are left out; a cohort's store may hold others.
+    Networks that the design does not name are left out; a cohort's store may hold others. Every
+    store must be of the weights that lie beside its cohort's training store.
 
     Args:
         design: the design table (CSV).
@@ -41,13 +48,17 @@ def assemble(
             any.
         output: the survey store.
         attributes: provenance of the run.
+        design_digest: `records.rows_digest` of the data set's rows, None if unknown.
 
     Raises:
         SchemaError: a store is not as its schema says, or a network of the design is in none.
+        DamagedFileError: a store, or the design, is not as it was written, or a store is of other
+            weights; it has been moved aside.
     """
-    rows = read_design(design, dataset)
+    rows = read_design(design, dataset, design_digest)
     names = list(rows)
-    trained = _join(training, "training", rows, cohort=True)
+    weights = {Path(store).parent.name: Path(store).with_name(WEIGHTS) for store in training}
+    trained = _join(training, "training", rows, weights, cohort=True)
     missing = sorted(set(names) - set(trained["network"].values.tolist()))
     if missing:
         raise survey.SchemaError(
@@ -63,10 +74,10 @@ def assemble(
     for name, measure in MEASURES.items():
         stores = measures.get(name, ())
         if not measure.group:
-            whole = _with(whole, _join(stores, name, rows), measure)
+            whole = _with(whole, _join(stores, name, rows, weights), measure)
         elif stores:
             chosen = {network: row for network, row in rows.items() if row[f"in_{name}"]}
-            joined = _join(stores, name, chosen)
+            joined = _join(stores, name, chosen, weights)
             if joined.sizes["network"]:
                 groups[measure.group] = joined
     whole["gap"] = whole["train_accuracy"] - whole["test_accuracy"]
@@ -98,32 +109,59 @@ def _with(whole: xr.Dataset, part: xr.Dataset, measure: Measure) -> xr.Dataset:
     return xr.merge([whole, part], join="exact", compat="override")
 
 
-def read_design(path: str | Path, dataset: str) -> dict[str, dict[str, Any]]:
-    """Network id -> hyper-parameters and membership, for one data set's rows of a design table."""
+def read_design(
+    path: str | Path, dataset: str, digest: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Network id -> hyper-parameters and membership, for one data set's rows of a design table.
+
+    Raises:
+        FileNotFoundError: there is no table.
+        DamagedFileError: the rows have another digest, or cannot be read.
+    """
     coordinates = SCHEMAS["survey"].coordinates
-    with Path(path).open(newline="") as file:
+    path = Path(path)
+    try:
+        # byte by byte: no other ends of lines
+        text = path.read_bytes().decode()
+        if digest is not None and (found := rows_digest(text, dataset)) != digest:
+            raise ValueError(f"its rows of {dataset} have the digest {found}, not {digest}")
         return {
             row["network"]: {
                 name: _PARSE[coordinates[name].kind](value)
                 for name, value in row.items()
                 if name in coordinates and name != "network"
             }
-            for row in csv.DictReader(file)
+            for row in csv.DictReader(io.StringIO(text, newline=""))
             if row["dataset"] == dataset
         }
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{path} is missing: expected the design. Run the workflow again to write it."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        if not is_the_files_fault(error):
+            raise
+        raise damaged(path, f"{error}", "write it again") from error
 
 
 def _join(
-    stores: Sequence[str | Path], schema: str, rows: Mapping[str, Any], *, cohort: bool = False
+    stores: Sequence[str | Path],
+    schema: str,
+    rows: Mapping[str, Any],
+    weights: Mapping[str, Path],
+    *,
+    cohort: bool = False,
 ) -> xr.Dataset:
     """The networks of the design in several stores of one schema, one after the other."""
     opened = []
-    for store in stores:
+    for store in map(Path, stores):
         part = survey.load(store, schema)
+        remedy = "train this cohort again" if cohort else "measure these networks again"
+        check_made_from(part.attrs, store, weights[store.parent.name], remedy)
         part = part.isel(network=np.flatnonzero([name in rows for name in part["network"].values]))
         if cohort:
             count = part.sizes["network"]
-            part["network_cohort"] = ("network", [Path(store).parent.name] * count)
+            part["network_cohort"] = ("network", [store.parent.name] * count)
             part["network_device"] = ("network", [part.attrs.get("device", "unknown")] * count)
         if "step" in part.coords:
             # curves of different lengths share one axis of steps

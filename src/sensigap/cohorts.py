@@ -13,12 +13,13 @@ import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sensigap.files import written_whole
+from sensigap.integrity import MissingFileError, damaged
 from sensigap.spec import HYPERPARAMETERS, NetworkSpec
 from sensigap.weights_header import HeaderError, read_header
 
@@ -162,22 +163,24 @@ def _read(place: Path, has_weights: bool) -> list[NetworkSpec]:
         try:
             texts = read_header(place / WEIGHTS)["specs"].values()
             specs = [NetworkSpec.from_json(text) for text in texts]
+            _check_name(specs, place.name)
         except (OSError, HeaderError, TypeError, ValueError) as second:
             raise CohortError(
                 f"{place}: expected a cohort with {TABLE} or {WEIGHTS} that say which networks it "
-                f"holds, but {error}, and {second}. Restore one of them, or delete the folder: its "
-                "networks are then trained again."
+                f"holds, but {error}, and {WEIGHTS}: {second}. Restore one of them, or delete the "
+                "folder: its networks are then trained again."
             ) from second
     return specs
 
 
-def table(specs: Iterable[NetworkSpec]) -> str:
+def table(specs: Iterable[NetworkSpec], fields: Iterable[str] = tuple(_FIELDS)) -> str:
     """A cohort's networks as CSV, one row each, in the order of their ids."""
+    fields = list(fields)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["network", *_FIELDS])
+    writer.writerow(["network", *fields])
     writer.writerows(
-        [spec.id, *(getattr(spec, name) for name in _FIELDS)]
+        [spec.id, *(getattr(spec, name) for name in fields)]
         for spec in sorted(specs, key=lambda spec: spec.id)
     )
     return text.getvalue()
@@ -200,19 +203,53 @@ def read_table(path: str | Path) -> list[NetworkSpec]:
     """
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        specs = [_spec(row) for row in rows]
-        name = name_of(dataset_of(path.parent.name), (spec.id for spec in specs))
-        if name != path.parent.name:
-            raise ValueError(f"its {len(specs)} networks are those of {name}")
+        text = path.read_bytes().decode()
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        specs = [_spec(row) for row in reader]
+        _check_name(specs, path.parent.name)
+        fields = [name for name in reader.fieldnames or () if name in _FIELDS]
+        if table(specs, fields) != text:
+            raise ValueError("its text is not as it was written")
     except FileNotFoundError:
         raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise CohortError(
             f"{path}: expected the networks of {path.parent.name}, one row each, but {error}"
         ) from error
     return specs
+
+
+def load_table(path: str | Path) -> list[NetworkSpec]:
+    """As `read_table`, for a job that needs the table.
+
+    Raises:
+        MissingFileError: there is no table.
+        DamagedFileError: it is not as it was written; it has been moved aside, so that the next run
+            of the workflow writes it again.
+    """
+    try:
+        return read_table(path)
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{path} is missing: expected a cohort's networks. Run the workflow again to write it."
+        ) from error
+    except CohortError as error:
+        raise damaged(Path(path), str(error), "write it again") from error
+
+
+def fault(path: str | Path) -> str:
+    """What is wrong with a table that is there; '' if nothing is."""
+    try:
+        read_table(path)
+    except (CohortError, FileNotFoundError) as error:
+        return str(error)
+    return ""
+
+
+def _check_name(specs: Sequence[NetworkSpec], cohort: str) -> None:
+    name = name_of(dataset_of(cohort), (spec.id for spec in specs))
+    if name != cohort:
+        raise ValueError(f"its {len(specs)} networks are those of {name}")
 
 
 def _spec(row: Mapping[str, str]) -> NetworkSpec:

@@ -180,7 +180,7 @@ class Estimate:
                 with path.open(newline="") as file:
                     rows = list(csv.DictReader(file, delimiter="\t"))
                 yield of, float(rows[-1]["s"])
-            except (OSError, ValueError, KeyError, IndexError):
+            except (OSError, ValueError, KeyError, IndexError, TypeError, csv.Error):
                 continue
 
     def model_seconds(self) -> dict[str, float]:

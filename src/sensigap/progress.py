@@ -1,5 +1,6 @@
 """Says how far a long step is and when it will end, and what a whole run is expected to take."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -107,8 +108,10 @@ class Progress:
         if self.units_done is not None:
             told["units_done"] = self.units_done
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(told))
-        temporary.replace(path)
+        # no work is lost for want of room to say how far it is
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(told))
+            temporary.replace(path)
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,10 @@
 """Writes and reads Zarr stores, held to the schemas of `sensigap.schema`.
 
+Every store has a record of its files inside (`sensigap.records`), against which it is held before
+it is read: whatever of it is missing or has changed, metadata and chunks of no data included, is
+told. Each group carries a checksum of what it means, against which its values are held once they
+are read.
+
 Stores are Zarr format 2, consolidated, with variable-length strings: in trials the one
 combination that xarray writes and opens without a warning, also with groups and with the
 timestamp files that a workflow engine leaves inside a directory.
@@ -8,8 +13,8 @@ timestamp files that a workflow engine leaves inside a directory.
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +23,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sensigap.files import temporary_name
-from sensigap.integrity import damaged
+from sensigap import records
+from sensigap.files import written_whole
+from sensigap.integrity import MissingFileError, damaged, is_the_files_fault
 from sensigap.schema import GROUPS, SCHEMAS
 
 #: packages whose versions are kept with every store
@@ -39,7 +45,6 @@ PACKAGES = (
 )
 #: attribute with the SHA-256 of a group's values
 CHECKSUM = "sha256"
-REMEDY = "make it again"
 
 _KINDS = {"float": "f", "int": "iu", "bool": "b", "str": "OUT"}
 
@@ -151,32 +156,34 @@ def write(
 
     Args:
         dataset: the root group.
-        path: the store's directory; an existing one is replaced.
+        path: the store's directory; whatever has that name is replaced, a link too.
         schema: a key of `SCHEMAS`.
         groups: further Datasets, by name of their group (`GROUPS`).
         attributes: of the root group; see `provenance`.
 
     Raises:
         SchemaError: a Dataset does not hold what its schema says.
+        WriteError: the disk is full or write-protected.
     """
     path = Path(path)
+    attributes = dict(attributes or {})
     validate(dataset, schema, str(path))
     for name, group in (groups or {}).items():
         validate(group, GROUPS[name], f"{path}, group {name}")
-    temporary = temporary_name(path)
-    shutil.rmtree(temporary, ignore_errors=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    root = _encodable(describe(dataset, schema))
-    root.attrs = dict(attributes or {}) | {CHECKSUM: _checksum(dataset)}
-    root.to_zarr(temporary, mode="w", zarr_format=2, consolidated=not groups)
-    for name, group in (groups or {}).items():
-        encodable = _encodable(describe(group, GROUPS[name]))
-        encodable.attrs = {CHECKSUM: _checksum(group)}
-        encodable.to_zarr(temporary, mode="a", group=name, zarr_format=2, consolidated=False)
-    if groups:
-        _consolidate(temporary)
-    shutil.rmtree(path, ignore_errors=True)
-    temporary.replace(path)
+    # chunks that hold one value only are written too: Zarr would take NaN of any bits for its fill
+    # value, and what is not there cannot be told from what is lost
+    options: dict[str, Any] = {"zarr_format": 2, "write_empty_chunks": True}
+    with written_whole(path) as temporary:
+        root = _encodable(describe(dataset, schema))
+        root.attrs = attributes | {CHECKSUM: _checksum(dataset)}
+        root.to_zarr(temporary, mode="w", consolidated=not groups, **options)
+        for name, group in (groups or {}).items():
+            encodable = _encodable(describe(group, GROUPS[name]))
+            encodable.attrs = {CHECKSUM: _checksum(group)}
+            encodable.to_zarr(temporary, mode="a", group=name, consolidated=False, **options)
+        if groups:
+            _consolidate(temporary)
+        records.write_inside(temporary, attributes.get(records.MADE_BY, ""))
 
 
 def _encodable(dataset: xr.Dataset) -> xr.Dataset:
@@ -184,6 +191,11 @@ def _encodable(dataset: xr.Dataset) -> xr.Dataset:
     dataset = dataset.drop_encoding()
     for name, variable in dataset.variables.items():
         if _is_kind(variable.dtype, "str"):
+            if any(str(value).endswith("\0") for value in variable.values.ravel()):
+                raise SchemaError(
+                    f"variable {name!r} has a text that ends in a NUL character, which a store "
+                    "loses: expected none"
+                )
             dataset[name] = variable.astype(np.dtypes.StringDType())
     return dataset
 
@@ -194,52 +206,100 @@ def _consolidate(path: Path) -> None:
     zarr.consolidate_metadata(str(path), zarr_format=2)
 
 
-def read(path: str | Path, schema: str, *, group: str | None = None) -> xr.Dataset:
-    """Opens a store and checks it against its schema; values load when they are used.
+def verify(path: str | Path) -> None:
+    """Holds all files of a store against its record.
 
     Raises:
-        FileNotFoundError: there is no store.
+        MissingFileError: there is nothing at `path`.
+        DamagedFileError: something of it is missing or is not as it was written; the store has been
+            moved aside, so that the next run of the workflow makes it again.
+    """
+    path = Path(path)
+    if not os.path.lexists(path):
+        raise MissingFileError(
+            f"{path}: no consolidated Zarr store there; run the workflow to make it"
+        )
+    if not path.is_dir():
+        raise damaged(path, "it is no folder", records.REMEDY)
+    for file, why in records.differences(records.of(path)):
+        raise damaged(path, f"{file.relative_to(path)}: {why}", records.REMEDY)
+
+
+def read(
+    path: str | Path, schema: str, *, group: str | None = None, verified: bool = False
+) -> xr.Dataset:
+    """Verifies a store, opens it and checks it against its schema; values load when they are used.
+
+    Args:
+        path: the store's folder.
+        schema: a key of `SCHEMAS`.
+        group: None for the root group.
+        verified: whether its files have just been held against their checksums, for another group.
+
+    Raises:
+        FileNotFoundError, DamagedFileError: as `verify`.
         SchemaError: it does not hold what the schema says.
     """
     path = Path(path)
-    if not (path / ".zmetadata").exists():
-        raise FileNotFoundError(
-            f"{path}: no consolidated Zarr store there; run the workflow to make it, "
-            "or delete what is there if a write was cut short"
-        )
-    dataset = xr.open_zarr(path, group=group, zarr_format=2, consolidated=True, chunks=None)
+    if not verified:
+        verify(path)
+    where = f"group {group}: " if group else ""
+    try:
+        dataset = xr.open_zarr(path, group=group, zarr_format=2, consolidated=True, chunks=None)
+    except Exception as error:
+        raise _unreadable(path, where, error) from error
     validate(dataset, schema, str(path) + (f", group {group}" if group else ""))
     return dataset
 
 
-def load(path: str | Path, schema: str, *, group: str | None = None) -> xr.Dataset:
-    """As `read`, with all values loaded and held against the checksum that was written.
+def _unreadable(path: Path, where: str, error: Exception) -> Exception:
+    """The error to raise for a store that was sound a moment ago: Zarr has many words for it."""
+    if not is_the_files_fault(error):
+        return error
+    return damaged(path, f"{where}it cannot be read ({error})", records.REMEDY)
+
+
+def has_group(path: str | Path, group: str) -> bool:
+    """Whether a store has a group."""
+    return f"{group}/.zgroup" in records.files(records.of(path))
+
+
+def load(
+    path: str | Path, schema: str, *, group: str | None = None, verified: bool = False
+) -> xr.Dataset:
+    """As `read`, with all values loaded and held against the checksum of what was to be written.
 
     Raises:
-        FileNotFoundError, SchemaError: as `read`.
-        DamagedFileError: the values are not those that were written; the store has been moved
-            aside, so that the next run of the workflow makes it again.
+        FileNotFoundError, DamagedFileError, SchemaError: as `read`.
     """
     path = Path(path)
-    dataset = read(path, schema, group=group)
+    dataset = read(path, schema, group=group, verified=verified)
     where = f"group {group}: " if group else ""
     try:
         dataset.load()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise damaged(path, f"{where}it cannot be read ({error})", REMEDY) from error
+    except Exception as error:
+        raise _unreadable(path, where, error) from error
     if _checksum(dataset) != dataset.attrs.get(CHECKSUM):
-        raise damaged(path, f"{where}its values have another checksum", REMEDY)
+        raise damaged(path, f"{where}its values have another checksum", records.REMEDY)
     return dataset
 
 
 def _checksum(dataset: xr.Dataset) -> str:
-    """SHA-256 of the names, dimensions and values of a group."""
+    """SHA-256 of the names, dimensions and values of a group.
+
+    It is of what values mean: NaN is NaN whatever its bits, and -0 is 0.
+    """
     digest = hashlib.sha256()
     for name in sorted(map(str, dataset.variables)):
         variable = dataset[name].variable
         digest.update(f"{name} {variable.dims} {variable.shape}".encode())
+        values = variable.values
         if _is_kind(variable.dtype, "str"):
-            digest.update("\0".join(map(str, variable.values.ravel())).encode())
-        else:
-            digest.update(np.ascontiguousarray(variable.values).data)
+            digest.update(json.dumps([str(value) for value in values.ravel()]).encode())
+            continue
+        if values.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):  # some bits of NaN count as invalid
+                values = np.where(np.isnan(values), values.dtype.type(np.nan), values + 0)
+        digest.update(f" {values.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()

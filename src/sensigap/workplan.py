@@ -5,7 +5,6 @@ hangs on nothing but the configuration and the results folder.
 """
 
 import functools
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,9 @@ from sensigap.declarations import MEASURES
 from sensigap.declarations.training import TRAINING_CODE
 from sensigap.design import design, measure_settings, table
 from sensigap.spec import NetworkSpec
+from sensigap.weights_header import is_whole
+
+DESIGN = "design.csv"
 
 #: stage -> the modules that decide what it makes, see `sensigap.code_digest`. A costly stage names
 #: its pure functions; a cheap one the module that reads, computes and writes.
@@ -51,6 +53,7 @@ class WorkPlan:
     Args:
         config: the configuration as YAML gives it.
         root: the results folder.
+        look: also looks at each file, see `fault`: for the process that plans a run, not for jobs.
 
     Raises:
         ConfigError: the configuration has faults.
@@ -58,9 +61,13 @@ class WorkPlan:
         OldResultsError: the study's folder is of an earlier version.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: str | Path) -> None:
+    def __init__(self, config: Mapping[str, Any], root: str | Path, *, look: bool = False) -> None:
         self.study = load(config)
         self.root = Path(root)
+        self.look = look
+        #: file or store -> what is wrong with it, of those that were looked at
+        self.faults: dict[Path, str] = {}
+        self._looked_at: set[Path] = set()
         self.folder = self.root / self.study.study
         self._refuse_old_results()
         self.members = design(self.study)
@@ -215,46 +222,95 @@ class WorkPlan:
 
     def design_digest(self, dataset: str | None = None) -> str:
         """A digest of the design table, or of one data set's rows of it."""
-        lines = self._design_lines
-        if dataset is not None:
-            # the second column, see `design.table`
-            lines = [line for line in lines if line.split(",", 2)[1] in (dataset, "dataset")]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        return records.rows_digest(self._design_table, dataset)
 
     @functools.cached_property
-    def _design_lines(self) -> list[str]:
-        return table(self.members).splitlines()
+    def _design_table(self) -> str:
+        return table(self.members)
 
-    # --- what is there ------------------------------------------------------------------------
+    # --- what is there, and whole -------------------------------------------------------------
 
     def trained(self, cohort: str) -> bool:
-        """Whether a cohort's weights and training store are there, made by this code."""
+        """Whether a cohort's weights and training store are there and whole, made by this code."""
         place = self.root / "networks" / cohort
-        return (place / cohorts.WEIGHTS).exists() and self._is_made_by(
-            place / cohorts.TRAINING, self.made_by("train")
+        return (
+            (place / cohorts.WEIGHTS).exists()
+            and (place / cohorts.TRAINING).exists()
+            and not self.stale_training(cohort)
         )
 
     def has_measure(self, measure: str, cohort: str) -> bool:
         """Whether a cohort's store of a measure is there, made by these settings and code."""
-        return self._is_made_by(
-            self.folder / "measures" / cohort / f"{measure}.zarr",
-            self.made_by(measure, self.settings(measure, cohort)),
-        )
+        path = self.folder / "measures" / cohort / f"{measure}.zarr"
+        made_by = self.made_by(measure, self.settings(measure, cohort))
+        return path.exists() and not self.stale(path, made_by)
 
-    def stale(self, path: str | Path, made_by: str) -> int:
-        """When an output was written that is there, but was made by other settings or code.
+    def stale_training(self, cohort: str, *, damage_only: bool = False) -> int:
+        """As `stale`, of what training left of a cohort."""
+        place = self.root / "networks" / cohort
+        expected = None if damage_only else self.made_by("train")
+        written = self.stale(place / cohorts.TRAINING, expected)
+        weights = place / cohorts.WEIGHTS
+        if not written and weights.exists() and self._is_bad(weights):
+            written = weights.stat().st_mtime_ns
+        return written
+
+    def stale(self, path: Path, made_by: str | None) -> int:
+        """When an output was written that is there, but is damaged or of other settings or code.
 
         Args:
             path: a store's folder, or a record.
-            made_by: what it should carry.
+            made_by: what it should carry; None: whatever it does.
 
         Returns:
             Its time stamp in nanoseconds; 0 if it is up to date or not there.
         """
-        path = Path(path)
-        if not path.exists() or records.made_by(path) == made_by:
+        if not path.exists():
+            return 0
+        if made_by in (None, records.made_by(path)) and not self._is_bad(path):
             return 0
         return path.stat().st_mtime_ns
 
-    def _is_made_by(self, path: Path, made_by: str) -> bool:
-        return records.made_by(path) == made_by
+    def stale_table(self, path: Path, checksum: str = "") -> int:
+        """As `stale`, of the design or a cohort's networks: tables that the plan itself decides.
+
+        Args:
+            path: the table.
+            checksum: of the table as it was written; '' where nobody knows: then it should be what
+                this configuration asks for.
+        """
+        if not path.is_file():
+            return path.stat().st_mtime_ns if path.exists() else 0
+        try:
+            whole = checksum == records.checksum(path) if checksum else not self._is_bad(path)
+        except OSError:
+            whole = False
+        return 0 if whole else path.stat().st_mtime_ns
+
+    def _is_bad(self, path: Path) -> bool:
+        if self.look and path not in self._looked_at:
+            self._looked_at.add(path)
+            found = self._fault(path)
+            if found:
+                self.faults[path] = found
+        return path in self.faults
+
+    def _fault(self, path: Path) -> str:
+        """What is wrong with a file or store that is there, found cheaply; '' if nothing is.
+
+        Tables are compared whole. Of stores and of files that have a record, sizes decide, and
+        those that are younger than their record are read; weights must be as long as their header
+        says. So a change that left size and time stamp as they were passes here: whoever reads the
+        file finds it, and `sensigap adopt` reads all.
+        """
+        if path.name == cohorts.TABLE:
+            return cohorts.fault(path)
+        if path.name == cohorts.WEIGHTS:
+            return "" if is_whole(path) else "it is cut short, or no file of weights"
+        if path == self.folder / DESIGN:
+            try:
+                same = path.read_bytes() == self._design_table.encode()
+            except OSError as error:
+                return f"it cannot be read ({error.strerror})"
+            return "" if same else "it is not the design of this configuration"
+        return records.fault(path)

@@ -1,11 +1,16 @@
+import json
+import struct
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from sensigap import survey
-from sensigap.assembly import assemble
+from sensigap.assembly import assemble, read_design
 from sensigap.config import load
 from sensigap.design import design, table
+from sensigap.integrity import DamagedFileError
+from sensigap.records import rows_digest
 from sensigap.schema import SCHEMAS
 
 SAMPLES = 6
@@ -23,6 +28,15 @@ def members():
             }
         )
     )
+
+
+def write_weights(folder, sha256):
+    """A file of no weights, whose header has a checksum; returns what a store of them carries."""
+    folder.mkdir(parents=True, exist_ok=True)
+    header = json.dumps({"__metadata__": {"sensigap": json.dumps({"specs": {}, "sha256": sha256})}})
+    content = struct.pack("<Q", len(header)) + header.encode()
+    (folder / "weights.safetensors").write_bytes(content)
+    return {"weights": sha256}
 
 
 def made(schema, networks, rng, **sizes):
@@ -61,6 +75,7 @@ def stores(tmp_path, members):
         ("digits-b", [*names[3:], "gone"], [1, 5, 10]),
     ]:
         folder = tmp_path / "cohorts" / cohort
+        attributes = write_weights(folder, cohort)
         training = made("training", networks, rng, check=len(steps)).assign_coords(
             step=("check", steps)
         )
@@ -74,7 +89,7 @@ def stores(tmp_path, members):
             ("complexity", made("complexity", networks[1:], rng)),
         ]:
             path = folder / f"{name}.zarr"
-            survey.write(dataset, path, name)
+            survey.write(dataset, path, name, attributes=attributes)
             found[name].append(path)
     (tmp_path / "design.csv").write_text(table(members))
     return tmp_path, found
@@ -168,7 +183,8 @@ def test_nothing_fitted_is_a_survey_too(stores):
     folder, found = stores
     for name in ("jacobian", "transitions", "complexity"):
         for path in found[name]:
-            survey.write(survey.read(path, name).load().isel(network=[]), path, name)
+            whole = survey.load(path, name)
+            survey.write(whole.isel(network=[]), path, name, attributes=whole.attrs)
     output = folder / "digits.zarr"
     assemble(
         folder / "design.csv",
@@ -182,3 +198,46 @@ def test_nothing_fitted_is_a_survey_too(stores):
     assert np.isnan(whole["sensitivity"]).all()
     assert np.isnan(whole["sharpness"]).all()
     assert whole.sizes["sample"] == SAMPLES
+
+
+@pytest.mark.parametrize("name", ["jacobian", "transitions", "complexity", "training"])
+def test_a_store_of_other_weights_is_told_and_set_aside(stores, name):
+    folder, found = stores
+    stale = found[name][1]
+    dataset = survey.load(stale, name)
+    survey.write(dataset, stale, name, attributes=dataset.attrs | {"weights": "those before"})
+    with pytest.raises(DamagedFileError, match=rf"{name}\.zarr .*of the weights those before"):
+        assemble(
+            folder / "design.csv",
+            "digits",
+            training=found["training"],
+            measures=found,
+            output=folder / "digits.zarr",
+            attributes={},
+        )
+    assert not stale.exists()
+    assert not (folder / "digits.zarr").exists()
+    assert all(path.exists() for paths in found.values() for path in paths if path != stale)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace(",relu,", ",relu6,", 1),
+        lambda text: "\n".join(text.split("\n")[:-2]) + "\n",
+        lambda text: text.replace("\n", "\x0b", 3),
+        lambda text: "",
+    ],
+    ids=["cut", "another value", "a row is lost", "other ends of lines", "emptied"],
+)
+def test_a_damaged_design_is_told_and_set_aside(stores, damage):
+    folder, _ = stores
+    path = folder / "design.csv"
+    text = path.read_text()
+    digest = rows_digest(text, "digits")
+    assert read_design(path, "digits", digest)
+    path.write_text(damage(text))
+    with pytest.raises(DamagedFileError, match=r"design\.csv is damaged"):
+        read_design(path, "digits", digest)
+    assert not path.exists()

@@ -143,3 +143,18 @@ def test_members_leaves_out_cohorts_without_any():
     plan = extend({}, specs(6), 1.0)
     chosen = [specs(6)[2].id]
     assert cohorts.members(plan, chosen) == {plan[chosen[0]][0]: chosen}
+
+
+def test_no_bit_of_a_table_can_change_unseen(tmp_path):
+    two = specs(2)
+    folder = tmp_path / cohorts.name_of("digits", [spec.id for spec in two])
+    path = folder / cohorts.TABLE
+    cohorts.write_table(two, path)
+    assert cohorts.fault(path) == ""
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for bit in (0, 2, 5):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            assert cohorts.fault(path), (place, bit)

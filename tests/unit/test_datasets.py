@@ -163,7 +163,7 @@ def test_a_damaged_store_is_told_and_moved_aside(tmp_path):
     datasets.prepare("digits", store)
     chunk = next(path for path in (store / "test" / "image").rglob("*") if path.name[0].isdigit())
     chunk.unlink()  # zarr reads a chunk that is not there as zeros, without a word
-    with pytest.raises(DamagedFileError, match=r"digits\.zarr is damaged.*group test"):
+    with pytest.raises(DamagedFileError, match=r"digits\.zarr is damaged: test/image"):
         datasets.load(store)
     assert not store.exists()
     assert (tmp_path / "digits.zarr.damaged").exists()
@@ -174,7 +174,7 @@ def test_a_garbled_chunk_is_told(tmp_path):
     datasets.prepare("digits", store)
     chunk = next(path for path in (store / "train" / "image").rglob("*") if path.name[0].isdigit())
     chunk.write_bytes(b"not a chunk")
-    with pytest.raises(DamagedFileError, match=r"digits\.zarr is damaged.*group train"):
+    with pytest.raises(DamagedFileError, match=r"digits\.zarr is damaged: train/image"):
         datasets.load(store)
 
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,13 +99,7 @@ def test_names_are_known_without_matplotlib_and_torch():
 def test_a_figure_is_written_whole_and_again_with_the_same_bytes(name, studies, tmp_path):
     before = dict(matplotlib.rcParams)
     made_of = sources(studies["normal"])
-    written = draw(
-        name,
-        studies["normal"],
-        tmp_path / "figures" / name,
-        SETTINGS,
-        leaderboard=made_of.leaderboard,
-    )
+    written = draw(name, made_of, tmp_path / "figures" / name)
     assert dict(matplotlib.rcParams) == before
     assert [path.name for path in written] == [name + suffix for suffix in SUFFIXES]
     # nothing else lies there: no temporary file stays behind
@@ -225,3 +220,16 @@ def test_ticks_of_wide_and_narrow_logarithmic_axes(low, high, expected):
     ticks, labels = log_ticks(low, high)
     assert labels == expected
     assert all(low <= tick <= high for tick in ticks)
+
+
+def test_figures_are_drawn_whatever_backend_is_named():
+    """A Jupyter kernel names its own for the processes that it starts."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import sensigap.figures"],
+        env=os.environ
+        | {"MPLBACKEND": "module://no_such_module.backend_inline", "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr

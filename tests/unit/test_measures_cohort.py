@@ -67,7 +67,8 @@ def write_training(path, specs, statuses):
     )
     dataset["network"] = [one.id for one in specs]
     dataset["status"] = ("network", np.array(statuses, dtype=object))
-    survey.write(dataset, path, "training")
+    of = {"weights": read_header(path.with_name("w.safetensors"))["sha256"]}
+    survey.write(dataset, path, "training", attributes=of)
 
 
 def measure(name, arguments, **settings):
@@ -140,6 +141,7 @@ def test_loss_and_squared_probabilities_of_a_saturated_network(files, images):
     specs, stack, arguments = files
     stack.weights[-1] *= 20
     weights.save(arguments[0], [(specs, stack)])
+    write_training(arguments[1], specs, ["fitted", "not fitted", "fitted"])
     measure("jacobian", arguments, **JACOBIAN)
     found = survey.read(arguments[-1], "jacobian")
     loss = found["loss"].values
@@ -249,6 +251,7 @@ def test_complexity_does_not_depend_on_the_company(files):
     measure("complexity", arguments, **COMPLEXITY)
     together = survey.read(arguments[-1], "complexity").load()
     weights.save(arguments[0], [([specs[2]], stack.select([2]))])
+    write_training(arguments[1], [specs[2]], ["fitted"])
     measure("complexity", arguments, **COMPLEXITY)
     alone = survey.read(arguments[-1], "complexity").load()
     assert alone["network"].values.tolist() == [specs[2].id]
@@ -297,10 +300,12 @@ def test_cohorts_slices_are_put_together_padded(files, tmp_path):
     for k in (0, 2):
         measure("slices", arguments, networks=[specs[k].id], **SLICES)
         parts.append(survey.read(arguments[-1], "slices").load())
-        survey.write(parts[-1], tmp_path / f"{k}.zarr", "slices")
+        of = parts[-1].attrs
+        survey.write(parts[-1], tmp_path / f"{k}.zarr", "slices", attributes=of)
     assert parts[0].sizes["edge"] != parts[1].sizes["edge"]
     rows = {specs[0].id: {}, specs[2].id: {}}
-    joined = assembly._join([tmp_path / "0.zarr", tmp_path / "2.zarr"], "slices", rows)
+    weights_of = {tmp_path.name: arguments[0]}
+    joined = assembly._join([tmp_path / "0.zarr", tmp_path / "2.zarr"], "slices", rows, weights_of)
     survey.validate(joined, "slices", "joined")
     assert joined["x0"].dtype == np.float32
     for part in parts:

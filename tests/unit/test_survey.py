@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sensigap import survey
+from sensigap import records, survey
 from sensigap.integrity import DamagedFileError
 from sensigap.schema import SCHEMAS
 
@@ -77,9 +77,14 @@ def test_every_departure_from_the_contract_is_named(tmp_path, transitions, chang
     assert not list(tmp_path.iterdir())
 
 
-def test_a_store_cut_short_is_told(tmp_path):
+def test_a_store_that_is_missing_or_cut_short_is_told(tmp_path, transitions):
+    path = tmp_path / "store.zarr"
     with pytest.raises(FileNotFoundError, match="no consolidated Zarr store"):
-        survey.read(tmp_path, "transitions")
+        survey.read(path, "transitions")
+    survey.write(transitions, path, "transitions")
+    (path / records.INSIDE).unlink()
+    with pytest.raises(DamagedFileError, match=r"store\.zarr is damaged: \.record\.json"):
+        survey.read(path, "transitions")
 
 
 def test_every_variable_says_what_it_is():

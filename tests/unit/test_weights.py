@@ -70,6 +70,15 @@ def test_damaged_file_is_named_and_set_aside(saved, damage):
     assert saved.with_name("weights.safetensors.damaged").exists()
 
 
+def test_numbers_of_another_kind_are_refused(saved):
+    """Whole numbers of the same bytes, and so of the same checksum."""
+    content = saved.read_bytes()
+    assert b'"F32"' in content
+    saved.write_bytes(content.replace(b'"F32"', b'"I32"'))
+    with pytest.raises(DamagedFileError, match="no floating-point numbers"):
+        weights.load(saved)
+
+
 def test_nothing_but_the_file_is_left(saved):
     assert [path.name for path in saved.parent.iterdir()] == ["weights.safetensors"]
 

@@ -41,7 +41,9 @@ class Importer:
         self.configure()
 
     def configure(self, **changes):
-        (self.folder / "mine.yaml").write_text(yaml.safe_dump({**TINY, **changes}))
+        few = {"transitions": {"points": 10}, "ellipses": {"share": 0}}
+        study = {**TINY, "measures": few, **changes}
+        (self.folder / "mine.yaml").write_text(yaml.safe_dump(study))
 
     def run(self, *arguments):
         done = subprocess.run(
@@ -84,10 +86,11 @@ def test_a_tiny_study_under_a_prefix(tmp_path, executor, snakefile):
     before = importer.plan()
     importer.configure(survey=[{"search": "grid", "axes": {"depth": [1, 2, 3], "seed": [0, 1, 2]}}])
     assert importer.jobs()["train"] == importer.jobs()["cohort"] == 1
-    importer.run(*executor)
+    importer.run(*executor, *(["--until", "sensigap_jacobian"] if executor is GENERIC else []))
     added = {
         identity: entry for identity, entry in importer.plan().items() if identity not in before
     }
     assert len({cohort for cohort, _ in added.values()}) == 1
     assert {spec.depth for _, spec in added.values()} == {3}
-    assert "Nothing to be done" in importer.run(*executor)
+    if executor is not GENERIC:
+        assert "Nothing to be done" in importer.run(*executor)

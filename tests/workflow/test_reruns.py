@@ -88,16 +88,19 @@ def test_one_cohorts_weights_deleted_trains_that_cohort_with_the_same_weights(ch
     assert {p: p.stat().st_mtime_ns for p in others} == others
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
-def test_damaged_weights_are_named_and_made_again(checkout, damage):
+def test_weights_that_are_cut_short_are_made_again_at_once(checkout):
     path = checkout.weights()[0]
     before = path.read_bytes()
-    content = (
-        before[:-50]
-        if damage == "truncated"
-        else before[:-9] + bytes([before[-9] ^ 1]) + before[-8:]
-    )
-    path.write_bytes(content)
+    path.write_bytes(before[:-50])
+    told = checkout.snakemake("--until", "train")
+    assert re.search(r"weights\.safetensors is damaged .*made again", told.stderr)
+    assert path.read_bytes() == before
+
+
+def test_damaged_weights_are_named_and_made_again(checkout):
+    path = checkout.weights()[0]
+    before = path.read_bytes()
+    path.write_bytes(before[:-9] + bytes([before[-9] ^ 1]) + before[-8:])
     failed = checkout.snakemake("--until", "jacobian", check=False)
     told = failed.stdout + failed.stderr
     assert failed.returncode != 0
@@ -211,6 +214,47 @@ def test_what_is_deleted_is_made_again_and_only_what_follows(checkout):
         assert checkout.jobs().keys() == rules, name
         aside.rename(path)
     assert checkout.jobs() == {}
+
+
+def damaged_at(checkout):
+    """What a run finds damaged before it starts, and the rules that run for it."""
+    cohort = checkout.weights()[0].parent.name
+    after = set(AFTER_SURVEY)
+    return {
+        f"results/networks/{cohort}/networks.csv": {"cohort"},
+        f"results/tiny/measures/{cohort}/jacobian.zarr/jacobian_norm/0.0": {
+            "jacobian",
+            "survey",
+            *after,
+        },
+        "results/tiny/design.csv": {"design", "survey", *after},
+        "results/tiny/survey/digits.zarr/.zmetadata": {"survey", *after},
+        "results/tiny/claims.csv": {"claims", "report"},
+        "results/tiny/figures/points.csv": {"figures", "report"},
+        "results/tiny/report.html": {"report"},
+        "results/tiny/report.record.json": {"report"},
+    }
+
+
+def test_what_is_emptied_or_changed_is_made_again_and_only_what_follows(checkout):
+    for name, rules in damaged_at(checkout).items():
+        path = checkout.folder / name
+        content, times = path.read_bytes(), path.stat()
+        for damage in (b"", content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]):
+            path.write_bytes(damage)
+            assert checkout.jobs().keys() == rules, name
+        path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert checkout.jobs() == {}
+
+
+def test_a_directory_in_place_of_the_report_gives_way(checkout):
+    path = checkout.study / "report.html"
+    path.unlink()
+    path.mkdir()
+    (path / "something").touch()
+    checkout.snakemake()
+    assert path.stat().st_size > 10_000
 
 
 def test_a_data_set_that_is_newer_or_gone_trains_nothing(checkout):

@@ -71,6 +71,7 @@ rule figures:
     input:
         surveys=surveys(),
         leaderboard=f"{STUDY}/leaderboard.csv",
+        board_record=f"{STUDY}/{RECORDS['leaderboard']}",
         stale=stale_record("figures"),
     output:
         [

@@ -11,6 +11,7 @@ for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
 import yaml
 from environment import add_to_python_path
 from job import note_of
+from running import refusal_beside_another
 
 from sensigap import estimate, progress
 from sensigap.cohorts import CohortError
@@ -32,6 +33,12 @@ GPUS = 1 if has_gpu() else 0
 SET_RESOURCES = workflow.resource_settings.overwrite_resources or {}
 ON_GPU = bool(GPUS) or any(given.get("gpu") for given in SET_RESOURCES.values())
 
+# Snakemake itself would say how to take its lock from the other run
+if workflow.is_main_process and not {"-n", "--dry-run", "--dryrun"} & {*sys.argv}:
+    if refusal := refusal_beside_another(Path.cwd()):
+        print(refusal, file=sys.stderr)
+        sys.exit(1)
+
 try:
     if not workflow.modifier.skip_configfile:
         # a module's configuration is a mapping, and these are its importer's
@@ -39,7 +46,7 @@ try:
             check_file(path)
         # in place: jobs read it too
         config.update(typed(config, workflow.config_settings.config))
-    RUN = WorkPlan(config, RESULTS)
+    RUN = WorkPlan(config, RESULTS, look=workflow.is_main_process)
     if workflow.is_main_process:
         RUN.refuse_impossible(gpu=ON_GPU)
 except (ConfigError, CohortError, DatasetError, OldResultsError) as error:
@@ -70,7 +77,7 @@ def data_store(cohort):
 
 def as_written(path):
     """Where a file of the results folder lies, for a job that finds it by itself."""
-    return str(RESULTS / Path(path).relative_to("results"))
+    return RESULTS / Path(path).relative_to("results")
 
 
 def if_needed(path, made):
@@ -79,7 +86,7 @@ def if_needed(path, made):
     `ancient` protects from newer time stamps only: an input that is missing and comes back reruns
     whoever names it. So those whose own output is there do not name it then.
     """
-    return ancient(path) if not made or Path(as_written(path)).exists() else []
+    return ancient(path) if not made or as_written(path).exists() else []
 
 
 def cohort_files(name, among=None, dataset=None):
@@ -108,44 +115,33 @@ def configuration_text():
     return yaml.safe_dump(RUN.study.model_dump(mode="json"), sort_keys=False)
 
 
-# --- outputs that settings or code have left behind, where Snakemake's own notes are gone -----------
+# --- outputs that are damaged, or that settings or code have left behind ----------------------------
 
 
-def stale(output, made_by):
-    """A marker to be made first, for an output that carries another digest than it should.
-
-    Only where the job that made it left no note beside Snakemake's own: else Snakemake compares the
-    params, and a marker, an input that comes and goes, would rerun its job where sets of inputs
-    count.
-    """
-    if note_of(as_written(output)).exists():
-        return []
-    written = RUN.stale(as_written(output), made_by)
+def marker(output, written):
+    """What is to be made first, so that an output is made again that was written then."""
     return [f".snakemake/sensigap/stale/{written}/{output}"] if written else []
 
 
-def all_stale():
-    """Every marker there is."""
-    return [
-        *(m for c in RUN.cohorts for m in stale_training(c)),
-        *(
-            m
-            for name in MEASURES
-            for c in RUN.measured(name)
-            for m in stale_measure(name, c)
-        ),
-        *(m for dataset in RUN.datasets for m in stale_survey(dataset)),
-        *(
-            m
-            for table in ("claims", "leaderboard", "figures", "report")
-            for m in stale_record(table)
-        ),
-    ]
+def noted(output):
+    """Whether the job that made an output left a note beside Snakemake's own.
+
+    Then Snakemake compares the params by itself; a marker, an input that comes and goes, would rerun
+    the job once more where sets of inputs count.
+    """
+    return note_of(as_written(output)).exists()
+
+
+def stale(output, made_by):
+    """The marker of an output that is damaged, or carries another digest than it should."""
+    expected = None if noted(output) else made_by
+    return marker(output, RUN.stale(as_written(output), expected))
 
 
 def stale_training(cohort):
     """Of a cohort's training."""
-    return stale(f"results/networks/{cohort}/training.zarr", RUN.made_by("train"))
+    output = f"results/networks/{cohort}/training.zarr"
+    return marker(output, RUN.stale_training(cohort, damage_only=noted(output)))
 
 
 def stale_measure(measure, cohort):
@@ -167,6 +163,33 @@ def stale_record(stage):
     return stale(
         f"{STUDY}/{RECORDS[stage]}", RUN.made_by(stage, analysis_settings(stage))
     )
+
+
+def stale_table(output):
+    """Of the design, or of the networks of a cohort."""
+    note = note_of(as_written(output))
+    checksum = note.read_text() if note.exists() else ""
+    return marker(output, RUN.stale_table(as_written(output), checksum))
+
+
+def all_stale():
+    """Every marker there is; says what is damaged."""
+    found = [
+        *(m for path in cohort_files("networks.csv") for m in stale_table(path)),
+        *(m for cohort in RUN.cohorts for m in stale_training(cohort)),
+        *(
+            m
+            for name in MEASURES
+            for cohort in RUN.measured(name)
+            for m in stale_measure(name, cohort)
+        ),
+        *stale_table(f"{STUDY}/design.csv"),
+        *(m for dataset in RUN.datasets for m in stale_survey(dataset)),
+        *(m for stage in RECORDS for m in stale_record(stage)),
+    ]
+    for path, why in RUN.faults.items():
+        print(f"{path} is damaged ({why}): it is made again.", file=sys.stderr)
+    return found
 
 
 # stage -> the record that lies beside its files

@@ -34,7 +34,7 @@ for MEASURE in MEASURES.values():
             * ESTIMATE.minutes(measure, wildcards.cohort),
         params:
             measure=MEASURE.name,
-            data=lambda wildcards: as_written(data_store(wildcards.cohort)),
+            data=lambda wildcards: str(as_written(data_store(wildcards.cohort))),
             code=RUN.code(MEASURE.name),
             settings=lambda wildcards, measure=MEASURE.name: RUN.settings(
                 measure, wildcards.cohort

@@ -3,6 +3,10 @@
 
 rule cohort:
     """Writes down which networks a cohort holds, one row each."""
+    input:
+        stale=lambda wildcards: stale_table(
+            f"results/networks/{wildcards.cohort}/networks.csv"
+        ),
     output:
         "results/networks/{cohort}/networks.csv",
     log:
@@ -48,7 +52,7 @@ rule train:
         * ESTIMATE.minutes("train", wildcards.cohort),
     params:
         code=RUN.code("train"),
-        data=lambda wildcards: as_written(data_store(wildcards.cohort)),
+        data=lambda wildcards: str(as_written(data_store(wildcards.cohort))),
     message:
         "Training the networks of {wildcards.cohort}"
     script:

@@ -8,6 +8,10 @@ rule report:
         leaderboard=f"{STUDY}/leaderboard.csv",
         figures=[f"{STUDY}/figures/{figure}.png" for figure in FIGURES],
         surveys=surveys(),
+        records=[
+            f"{STUDY}/{RECORDS[stage]}"
+            for stage in ("claims", "leaderboard", "figures")
+        ],
         stale=stale_record("report"),
     output:
         page=report(
@@ -29,9 +33,12 @@ rule report:
         code=RUN.code("report"),
         settings=analysis_settings("report"),
         timings=[
-            as_written(f"{STUDY}/timings"),
-            *map(as_written, (f"results/networks/{cohort}" for cohort in RUN.cohorts)),
-            *(as_written(f"results/datasets/timings/{name}") for name in RUN.stores()),
+            str(as_written(path))
+            for path in (
+                f"{STUDY}/timings",
+                *(f"results/networks/{cohort}" for cohort in RUN.cohorts),
+                *(f"results/datasets/timings/{name}" for name in RUN.stores()),
+            )
         ],
     message:
         "Writing the report"

@@ -1,8 +1,9 @@
-# Outputs that settings or code have left behind, where Snakemake has no notes of its own to tell by.
+# Outputs that are damaged, or that settings or code have left behind, where Snakemake has no notes of
+# its own to tell by.
 
 
 rule stale:
-    """Marks an output that settings or code have left behind, so that it is made again."""
+    """Marks an output that is damaged or out of date, so that it is made again."""
     output:
         touch(".snakemake/sensigap/stale/{written}/{output}"),
     wildcard_constraints:

@@ -4,6 +4,8 @@
 
 rule design:
     """Writes down which networks the study asks for and what each is compared with."""
+    input:
+        stale=stale_table(f"{STUDY}/design.csv"),
     output:
         f"{STUDY}/design.csv",
     log:

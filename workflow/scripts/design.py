@@ -9,4 +9,4 @@ from sensigap.files import written_whole
 
 if __name__ == "__main__":
     with job(snakemake), written_whole(Path(snakemake.output[0])) as temporary:
-        temporary.write_text(table(design(load(snakemake.config))))
+        temporary.write_bytes(table(design(load(snakemake.config))).encode())

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from job import job, write_record
+from sensigap import records
 from sensigap.analysis.verdicts import Settings
-from sensigap.figures import FIGURES, draw
+from sensigap.figures import FIGURES, Sources, draw
 
 if __name__ == "__main__":
     with job(snakemake):
-        folder = Path(snakemake.output[0]).parent
+        records.verify(snakemake.input.board_record, [snakemake.input.leaderboard])
+        sources = Sources(
+            {Path(store).stem: Path(store) for store in snakemake.input.surveys},
+            Path(snakemake.input.leaderboard),
+            Settings(**snakemake.params.settings["analysis"]),
+        )
         for name in FIGURES:
-            draw(
-                name,
-                {Path(store).stem: Path(store) for store in snakemake.input.surveys},
-                folder / name,
-                Settings(**snakemake.params.settings["analysis"]),
-                leaderboard=Path(snakemake.input.leaderboard),
-            )
+            draw(name, sources, Path(snakemake.output.record).with_name(name))
         write_record(snakemake)

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from job import job, write_record
+from sensigap import records
 from sensigap.estimate import Estimate
 from sensigap.report import build
 from sensigap.workplan import WorkPlan
 
 if __name__ == "__main__":
     with job(snakemake):
+        for record in snakemake.input.records:
+            records.verify(record)
         output = Path(snakemake.output.page)
         settings = snakemake.params.settings
         build(

@@ -15,6 +15,7 @@ if __name__ == "__main__":
             training=snakemake.input.training,
             measures={name: snakemake.input.get(name, []) for name in MEASURES},
             output=snakemake.output[0],
+            design_digest=snakemake.params.settings["design"],
             attributes=provenance(
                 configuration=load(snakemake.config).model_dump(mode="json"),
                 made_by=digest(snakemake.params.settings, snakemake.params.code),

@@ -5,14 +5,18 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sensigap import interrupt
+from sensigap import files, interrupt, records
 from sensigap.progress import PROGRESS_FOLDER, job_name
 
 NOTES = Path(".snakemake") / "sensigap" / "made"
+# a notebook names its own for the processes that it starts; jobs draw into files
+os.environ["MPLBACKEND"] = "agg"
+# a full disk takes no log either, and its error is told by the job
+logging.raiseExceptions = False
 
 
 @contextmanager
@@ -23,23 +27,24 @@ def job(snakemake: Any) -> Iterator[None]:
     So does SIGINT or SIGTERM end the process, with one message and nothing on the terminal.
     """
     log = Path(snakemake.log[0])
-    log.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=log, filemode="w", level=logging.INFO, format="%(asctime)s %(message)s", force=True
-    )
-    logging.captureWarnings(True)
+    _log_to(log)
     name = job_name(snakemake.rule, dict(snakemake.wildcards.items()))
     progress = PROGRESS_FOLDER / f"{name}.json"
-    progress.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        progress.parent.mkdir(parents=True, exist_ok=True)
     os.environ["SENSIGAP_PROGRESS"] = str(progress)
     try:
         interrupt.install()
         try:
             yield
             leave_notes(snakemake.output)
-        except Exception as error:
+        except Exception as raised:
+            error = files.refusal(raised) or raised
             told = type(error).__module__.startswith("sensigap.")
-            logging.error("%s", error if told else traceback.format_exc())
+            text = str(error) if told else traceback.format_exc()
+            logging.error("%s", text)
+            if not _holds(log, text):
+                print(text, file=sys.stderr)
             sys.exit(1)
         finally:
             interrupt.ignore()
@@ -47,7 +52,27 @@ def job(snakemake: Any) -> Iterator[None]:
         logging.info("%s", request)
         sys.exit(interrupt.STATUS)
     finally:
-        progress.unlink(missing_ok=True)
+        with suppress(OSError):
+            progress.unlink(missing_ok=True)
+
+
+def _log_to(log: Path) -> None:
+    """Has what happens written to a rule's log, and thrown away where that cannot be written."""
+    handler: logging.Handler = logging.NullHandler()
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log, mode="w")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.captureWarnings(True)
+
+
+def _holds(log: Path, text: str) -> bool:
+    """Whether a text has come into a log: a full disk takes none."""
+    try:
+        return text in log.read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def note_of(output: str) -> Path:
@@ -56,11 +81,11 @@ def note_of(output: str) -> Path:
 
 
 def leave_notes(outputs: Iterable[str]) -> None:
-    """Notes that a job made its outputs, see `note_of`."""
+    """Notes that a job made its outputs, see `note_of`; of tables also their checksum."""
     for output in outputs:
         note = note_of(output)
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.touch()
+        note.write_text(records.checksum(output) if output.endswith(".csv") else "")
 
 
 def limit_threads(threads: int) -> None:

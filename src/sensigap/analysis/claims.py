@@ -109,14 +109,16 @@ def write_claims(survey_paths: Mapping[str, Path], output: Path, settings: Setti
     Raises:
         FileNotFoundError: a store is missing.
         sensigap.survey.SchemaError: a store does not hold what its schema says.
+        sensigap.integrity.DamagedFileError: it is not as it was written.
     """
     surveys: dict[str, xr.Dataset] = {}
     ellipses: dict[str, xr.Dataset | None] = {}
     for dataset, path in survey_paths.items():
         surveys[dataset] = stores.read(path, "survey")
-        has_ellipses = (Path(path) / "ellipses" / ".zgroup").exists()
         ellipses[dataset] = (
-            stores.read(path, "ellipses", group="ellipses") if has_ellipses else None
+            stores.read(path, "ellipses", group="ellipses", verified=True)
+            if stores.has_group(path, "ellipses")
+            else None
         )
     table = claims(surveys, ellipses, settings)
     output = Path(output)

@@ -89,7 +89,7 @@ def write_leaderboard(survey_paths: Mapping[str, Path], output: Path, settings: 
         settings: of the analysis.
 
     Raises:
-        FileNotFoundError, sensigap.survey.SchemaError: as `sensigap.survey.read`.
+        FileNotFoundError, SchemaError, DamagedFileError: as `sensigap.survey.read`.
     """
     surveys = {dataset: stores.read(path, "survey") for dataset, path in survey_paths.items()}
     with written_whole(Path(output)) as temporary:

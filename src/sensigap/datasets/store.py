@@ -79,7 +79,7 @@ def load(store: str | Path) -> Images:
     attributes = survey.read(store, "dataset").attrs
     groups = {}
     for group in ("train", "test"):
-        dataset = survey.load(store, "images", group=group)
+        dataset = survey.load(store, "images", group=group, verified=True)
         groups[group] = (dataset["image"].values, dataset["label"].values)
     return Images(
         *groups["train"],

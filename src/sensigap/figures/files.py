@@ -1,11 +1,13 @@
 """Reads surveys, draws a figure, writes it as PDF, PNG, CSV and caption."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import xarray as xr
 
+import sensigap.figures.backend  # noqa: F401 - before whatever imports matplotlib
 from sensigap import survey as stores
 from sensigap.analysis.leaderboard import read_leaderboard
 from sensigap.analysis.verdicts import Settings
@@ -38,31 +40,32 @@ class Sources:
     #: of the analysis, whose choices the figures share
     settings: Settings
 
+    @functools.cached_property
     def roots(self) -> dict[str, xr.Dataset]:
-        """The root group of each survey."""
+        """The root group of each survey, verified once for all figures."""
         return {name: stores.read(path, "survey") for name, path in self.surveys.items()}
 
     def group(self, group: str) -> dict[str, xr.Dataset]:
         """The group of each survey that has it."""
         return {
-            name: stores.read(path, GROUPS[group], group=group)
-            for name, path in self.surveys.items()
-            if (Path(path) / group / ".zgroup").exists()
+            name: stores.read(self.surveys[name], GROUPS[group], group=group, verified=True)
+            for name in self.roots
+            if stores.has_group(self.surveys[name], group)
         }
 
 
 #: name of a figure -> reads what it needs and draws it
 _FIGURES: dict[str, Callable[[Sources], Drawn]] = {
-    "sensitivity": lambda sources: sensitivity.figure(sources.roots()),
-    "parameters": lambda sources: parameters.figure(sources.roots()),
-    "factors": lambda sources: factors.figure(sources.roots()),
-    "points": lambda sources: points.figure(sources.roots(), sources.settings),
+    "sensitivity": lambda sources: sensitivity.figure(sources.roots),
+    "parameters": lambda sources: parameters.figure(sources.roots),
+    "factors": lambda sources: factors.figure(sources.roots),
+    "points": lambda sources: points.figure(sources.roots, sources.settings),
     "ellipses": lambda sources: ellipses.figure(
-        sources.roots(), sources.group("ellipses"), sources.settings
+        sources.roots, sources.group("ellipses"), sources.settings
     ),
-    "slices": lambda sources: slices.figure(sources.roots(), sources.group("slices")),
+    "slices": lambda sources: slices.figure(sources.roots, sources.group("slices")),
     "leaderboard": lambda sources: leaderboard.figure(
-        sources.roots(), read_leaderboard(sources.leaderboard), sources.settings
+        sources.roots, read_leaderboard(sources.leaderboard), sources.settings
     ),
 }
 
@@ -78,6 +81,7 @@ def drawn(name: str, sources: Sources) -> Drawn:
         ValueError: there is no figure of that name, or the leaderboard lacks columns.
         FileNotFoundError, SchemaError: a survey or the leaderboard is missing, or a survey does not
             keep its schema.
+        DamagedFileError: a survey is not as it was written.
     """
     if name not in FIGURES:
         raise ValueError(
@@ -87,33 +91,23 @@ def drawn(name: str, sources: Sources) -> Drawn:
     return _FIGURES[name](sources)
 
 
-def draw(
-    name: str,
-    surveys: Mapping[str, Path],
-    stem: Path,
-    settings: Settings,
-    *,
-    leaderboard: Path,
-) -> list[Path]:
-    """Draws a figure from survey stores and writes `stem` + '.pdf', '.png', '.csv', '.txt'.
+def draw(name: str, sources: Sources, stem: Path) -> list[Path]:
+    """Draws a figure and writes `stem` + '.pdf', '.png', '.csv', '.txt'.
 
     Equal surveys and settings give equal bytes with the same version of matplotlib.
 
     Args:
         name: a key of `FIGURES`.
-        surveys: survey store by dataset.
+        sources: what it is drawn from.
         stem: path of the files without their suffix.
-        settings: of the analysis, whose choices the figures share.
-        leaderboard: the leaderboard of measures (CSV), as `sensigap.analysis` writes it; only the
-            figure of that name reads it.
 
     Returns:
         The files written.
 
     Raises:
-        ValueError, FileNotFoundError, SchemaError: as `drawn`.
+        ValueError, FileNotFoundError, SchemaError, DamagedFileError: as `drawn`.
     """
-    return save(drawn(name, Sources(surveys, leaderboard, settings)), stem)
+    return save(drawn(name, sources), stem)
 
 
 @styled

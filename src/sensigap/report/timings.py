@@ -41,7 +41,7 @@ def read_timings(folders: Iterable[Path]) -> pd.DataFrame:
         stage = relative.parts[0] if len(relative.parts) > 1 else relative.stem
         try:
             table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-        except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
             logger.warning("left out of the timings: %s holds no table (%s)", path, error)
             continue
         numbers = table.reindex(columns=["s", "cpu_time", "max_rss"]).apply(

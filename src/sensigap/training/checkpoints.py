@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sensigap import integrity
@@ -58,11 +58,14 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | N
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        text = metadata.get("header", "")
+        found = _digest(text, tensors)
+    except Exception as error:
+        if not integrity.is_the_files_fault(error):
+            raise
         quarantine(path, f"is damaged: it cannot be read ({error})")
         return None
-    text = metadata.get("header", "")
-    if _digest(text, tensors) != metadata.get("sha256"):
+    if found != metadata.get("sha256"):
         quarantine(path, "is damaged: its checksum is not the one that was written")
         return None
     return json.loads(text), tensors

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import shutil
 import time
 from collections.abc import Sequence
 from itertools import groupby
@@ -17,6 +16,7 @@ from sensigap import cost, datasets, interrupt, survey
 from sensigap import weights as weights_file
 from sensigap.code_digest import code_digest
 from sensigap.declarations.training import TRAINING_CODE
+from sensigap.files import remove_abandoned
 from sensigap.integrity import DamagedFileError
 from sensigap.networks import Stack
 from sensigap.progress import Progress, duration
@@ -29,6 +29,7 @@ from sensigap.training.lbfgs import LBFGSTrainer
 from sensigap.training.passes import Layout
 from sensigap.training.schedule import Record
 from sensigap.training.trainer import Data, Finished, Saved, StackTrainer
+from sensigap.weights_header import MADE_FROM, check_made_from, read_header
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +103,14 @@ def train_cohort(
                 cohort.dataset(),
                 curves,
                 "training",
-                attributes=survey.provenance(device=device.name, made_by=cohort.made_by),
+                attributes=survey.provenance(
+                    device=device.name,
+                    made_by=cohort.made_by,
+                    **{MADE_FROM: read_header(weights)["sha256"]},
+                ),
             )
-        for left in [
-            *weights.parent.glob(f".{weights.name}*.tmp"),
-            *curves.parent.glob(f".{curves.name}*.tmp"),
-        ]:
-            # of jobs that were killed while they wrote; nobody else writes under the lock
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        # of jobs that were killed while they wrote them
+        remove_abandoned(checkpoints.beside(weights))
 
 
 def _check_dataset(specs: Sequence[NetworkSpec], images: datasets.Images) -> None:
@@ -124,8 +125,10 @@ def _check_dataset(specs: Sequence[NetworkSpec], images: datasets.Images) -> Non
 def _written(specs: Sequence[NetworkSpec], weights: Path, curves: Path) -> bool:
     """Whether another process has just written exactly these networks with this code."""
     try:
-        if survey.read(curves, "training").attrs[MADE_BY] != made_by():
+        trained = survey.load(curves, "training")
+        if trained.attrs.get(MADE_BY) != made_by():
             return False
+        check_made_from(trained.attrs, curves, weights, weights_file.REMEDY)
         found = {spec.id for members, _ in weights_file.load(weights) for spec in members}
     except (FileNotFoundError, survey.SchemaError, DamagedFileError):
         return False

@@ -359,6 +359,10 @@ def exclusive(path: str | Path, what: str) -> Iterator[bool]:
     waited = False
     try:
         lock.acquire(timeout=0)
+    except NotImplementedError as error:
+        logger.warning("no lock can be held here (%s): going on without one for %s", error, what)
+        yield False
+        return
     except Timeout:
         waited = True
         logger.warning(

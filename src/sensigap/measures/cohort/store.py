@@ -10,7 +10,7 @@ from sensigap import datasets, survey, weights
 from sensigap.declarations import MEASURES
 from sensigap.measures.cohort.members import Member
 from sensigap.progress import Progress
-from sensigap.weights_header import read_header
+from sensigap.weights_header import MADE_FROM, check_made_from, read_header
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ def write(
         measure=name,
         settings=dict(settings),
         device=device,
-        weights=read_header(weights_path)["sha256"],
         made_by=made_by,
+        **{MADE_FROM: read_header(weights_path)["sha256"]},
     )
     survey.write(found, output, name, attributes=attributes)
 
@@ -63,7 +63,9 @@ def fitted(
     name: str, weights_path: str | Path, training: str | Path, settings: Mapping[str, Any]
 ) -> list[Member]:
     """The fitted networks of a cohort that a measure takes, one a stack."""
-    status = survey.load(training, "training")["status"].to_series()
+    trained = survey.load(training, "training")
+    check_made_from(trained.attrs, training, weights_path, weights.REMEDY)
+    status = trained["status"].to_series()
     chosen = MEASURES[name].chosen
     members = [
         (spec, stack.select(slice(k, k + 1)))
