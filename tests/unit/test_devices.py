@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -306,7 +307,9 @@ def test_runs_that_see_different_devices_do_not_wait_for_each_other(host, monkey
         assert second == devices.Device("cuda:0", f"Model T (GPU-{UUIDS[1]})")
         host.hides("CUDA_VISIBLE_DEVICES", f"GPU-{UUIDS[0]}")
         host.tells(UUIDS[:1])
-        monkeypatch.setattr(devices.time, "sleep", lambda seconds: pytest.fail("it waits"))
+        # its own `time` alone: the process that asks torch is waited for with the real one
+        waits = types.SimpleNamespace(sleep=lambda seconds: pytest.fail("it waits"))
+        monkeypatch.setattr(devices, "time", waits)
         with pytest.raises(pytest.fail.Exception, match="it waits"):
             leases.enter_context(devices.lease("cuda", folder=tmp_path))
 
