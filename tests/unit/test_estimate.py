@@ -1,11 +1,10 @@
 """What a run is said to take before it starts."""
 
 import dataclasses
-import json
 
 import pytest
 
-from sensigap import cohorts, cost, estimate
+from sensigap import cohorts, cost, estimate, records
 from sensigap.declarations import MEASURES
 from sensigap.estimate import Estimate
 from sensigap.workplan import OldResultsError, WorkPlan
@@ -25,14 +24,15 @@ def plan(tmp_path):
     return WorkPlan(STUDY, tmp_path)
 
 
-def train(plan, cohort, seconds, factor=1.0):
+def train(plan, cohort, seconds, factor=1.0, made_by=None):
     """Makes it look as if a cohort had been trained in `factor` times the time that it should."""
     place = plan.root / "networks" / cohort
     store = place / cohorts.TRAINING
     store.mkdir(parents=True)
+    made_by = made_by or plan.made_by("train")
     cohorts.write_table(plan.specs[cohort], place / cohorts.TABLE)
     (place / cohorts.WEIGHTS).write_bytes(b"")
-    (store / ".zattrs").write_text(json.dumps({"made_by": plan.made_by("train")}))
+    records.write_inside(store, made_by)
     (place / "train.tsv").write_text(f"s\th:m:s\n{seconds * factor}\t0:00\n")
 
 
@@ -71,9 +71,8 @@ def test_what_is_trained_is_not_to_be_trained_and_its_timings_correct_the_model(
 
 def test_training_by_other_code_counts_as_none(plan, tmp_path):
     first = next(iter(plan.cohorts))
-    train(plan, first, 10)
+    train(plan, first, 10, made_by="other code")
     place = tmp_path / "networks" / first / cohorts.TRAINING
-    (place / ".zattrs").write_text(json.dumps({"made_by": "other code"}))
     assert not WorkPlan(STUDY, tmp_path).trained(first)
     assert plan.stale(place, plan.made_by("train"))
 
