@@ -52,6 +52,9 @@ def adopt(root: str | Path) -> list[str]:
             found.append(str(error))
             continue
         _date(path, newest - _APART_S * (stages - stage))
+    for timing in [*root.glob("networks/*/train.tsv"), *root.glob("*/timings/**/*.tsv")]:
+        # the engine takes a job to be as old as the oldest of its outputs and its timing
+        _date(timing, newest)
     return found
 
 
