@@ -61,7 +61,16 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         raise refused from error
     finally:
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            _take_away(folder)
+
+
+def _take_away(folder: Path) -> None:
+    """Removes a folder in which threads may still be at work for a moment, as those of zarr are."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def remove_abandoned(path: Path) -> None:

@@ -123,13 +123,17 @@ def marker(output, written):
     return [f".snakemake/sensigap/stale/{written}/{output}"] if written else []
 
 
+# without Snakemake's own, the notes that jobs left mean nothing
+NOTES_COUNT = any(Path(".snakemake/metadata").glob("*"))
+
+
 def noted(output):
     """Whether the job that made an output left a note beside Snakemake's own.
 
     Then Snakemake compares the params by itself; a marker, an input that comes and goes, would rerun
     the job once more where sets of inputs count.
     """
-    return note_of(as_written(output)).exists()
+    return NOTES_COUNT and note_of(as_written(output)).exists()
 
 
 def stale(output, made_by):
@@ -167,8 +171,7 @@ def stale_record(stage):
 
 def stale_table(output):
     """Of the design, or of the networks of a cohort."""
-    note = note_of(as_written(output))
-    checksum = note.read_text() if note.exists() else ""
+    checksum = note_of(as_written(output)).read_text() if noted(output) else ""
     return marker(output, RUN.stale_table(as_written(output), checksum))
 
 
