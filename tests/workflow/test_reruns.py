@@ -318,7 +318,7 @@ def test_a_copy_without_time_stamps_is_taken_over_once_it_is_verified(checkout):
     chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
     told = checkout.snakemake(command=("-m", "sensigap", "adopt"), plain=True, check=False)
     assert told.returncode == 1
-    assert "claims.csv is damaged: its checksum" in told.stderr
+    assert "claims.csv is damaged: " in told.stderr
     assert "digits.zarr is damaged" in told.stderr
     assert checkout.jobs() == {"survey": 1, **AFTER_SURVEY}
 
