@@ -65,11 +65,11 @@ def claims(
     rows: list[Row] = []
     for dataset, survey in surveys.items():
         points = SharedPoints(survey, dataset, settings)
-        rows += size_and_loss(survey, dataset, settings, points)
+        rows += size_and_loss(points)
         rows += path_rows(survey, ellipses.get(dataset), dataset, settings)
-        rows += sensitivity_and_gap(survey, dataset, settings, points)
-        rows += factor_rows(survey, dataset, settings, points)
-        rows += point_rows(survey, dataset, settings, points)
+        rows += sensitivity_and_gap(points)
+        rows += factor_rows(points)
+        rows += point_rows(points)
     rows.sort(key=lambda row: row.question.claim)
     return pd.DataFrame(
         [

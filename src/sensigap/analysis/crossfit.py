@@ -13,15 +13,13 @@ from sensigap.analysis.ranks import RankResamples, column_products, correlation
 from sensigap.analysis.relations import architecture_codes, check, dummies_or_refusal
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import varying
-from sensigap.analysis.verdicts import Question, Settings
+from sensigap.analysis.verdicts import Question
 
 #: fewest resamples of the points of a split
 _RESAMPLES = 50
 
 
-def crossfitted(
-    question: Question, table: pd.DataFrame, points: SharedPoints, settings: Settings
-) -> Estimate:
+def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -> Estimate:
     """Partial Spearman of gap and log10 sensitivity, averaged over splits and both directions.
 
     Training accuracy is whole in both. The variance over points is from resampling within each
@@ -31,12 +29,12 @@ def crossfitted(
     Args:
         question: whose draws these are.
         table: the networks.
-        points: the test points.
-        settings: of the analysis.
+        points: of the survey.
 
     Raises:
         DoesNotApply: see `sensigap.analysis.relations`.
     """
+    settings = points.settings
     gap = table["gap"].to_numpy(float)
     check(gap=gap, sensitivity=table["sensitivity"].to_numpy(float))
     codes, levels = architecture_codes(table)

@@ -89,7 +89,7 @@ class Estimate:
         return float(stats.t.ppf(probability, self.freedom))
 
     def equivalence_p(self, limit: float) -> float:
-        """p of two one-sided tests that the effect lies within +-`limit` (STATISTICS, 6)."""
+        """P of two one-sided tests that the effect lies within +-`limit` (STATISTICS, 6)."""
         z0 = float(to_scale(self.scale, limit))
         above = stats.t.sf((self.centre + z0) / self.error, self.freedom)
         below = stats.t.cdf((self.centre - z0) / self.error, self.freedom)

@@ -11,7 +11,7 @@ from sensigap.analysis.groups import Axis, interaction, mixed
 from sensigap.analysis.pair_effects import PairEffect
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import ARCHITECTURE, LeftOut, networks_table
-from sensigap.analysis.verdicts import Finding, Question, Row, Settings, answer, one, union
+from sensigap.analysis.verdicts import Finding, Question, Row, answer, one, union
 from sensigap.factors import FACTORS, Factor
 
 #: what of each network a pair compares
@@ -47,8 +47,9 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     Returns:
         One row a pair, indexed by the pair's name, with `worse_*` and `better_*` of network, gap,
         sensitivity, sensitivity_log10 (NaN where J = 0 at every test point), transitions (mean over
-        the chosen test points), test_accuracy, steps_done and train_loss, and the hyper-parameters depth, width, unit, gain
-        and seed of the presumed better side; and what was left out.
+        the chosen test points), test_accuracy, steps_done and train_loss, and
+        the hyper-parameters depth, width, unit, gain and seed of the presumed better side; and what
+        was left out.
 
     Raises:
         KeyError: there is no such factor.
@@ -81,21 +82,16 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     return result, left_out
 
 
-def factor_rows(
-    survey: xr.Dataset, dataset: str, settings: Settings, points: SharedPoints
-) -> list[Row]:
+def factor_rows(points: SharedPoints) -> list[Row]:
     """Gap, Jacobian norm and transitions of one side of each pair against the other.
 
     Args:
-        survey: a survey.
-        dataset: its name.
-        settings: of the tests.
-        points: the survey's test points.
+        points: of a survey.
     """
     by_claim = sorted(FACTORS.values(), key=lambda factor: factor.claim)
     rows = []
     for factor in by_claim:
-        rows += _FactorRows(survey, dataset, factor, settings, points).rows()
+        rows += _FactorRows(factor, points).rows()
     return rows
 
 
@@ -115,16 +111,10 @@ def moves_gap_by_construction(factor: Factor) -> bool:
 class _FactorRows:
     """The rows of one factor."""
 
-    def __init__(
-        self,
-        survey: xr.Dataset,
-        dataset: str,
-        factor: Factor,
-        settings: Settings,
-        points: SharedPoints,
-    ) -> None:
-        self.dataset, self.factor, self.settings = dataset, factor, settings
-        self.table, self.left_out = pairs(survey, factor.name)
+    def __init__(self, factor: Factor, points: SharedPoints) -> None:
+        self.dataset, self.settings = points.dataset, points.settings
+        self.factor = factor
+        self.table, self.left_out = pairs(points.survey, factor.name)
         self.worse, self.better = (side.name for side in factor.sides)
         self.family = f"{factor.claim}.{factor.name}"
         self.effects = self._effects(points)
@@ -135,9 +125,7 @@ class _FactorRows:
         worse, better = (table[f"{side}_network"].tolist() for side in ("worse", "better"))
         codes = table.groupby(list(PAIR_ARCHITECTURE)).ngroup().to_numpy()
         nothing = np.empty((0, 2 * self.settings.halvings))
-        found = {
-            name: PairEffect(np.empty(0), nothing, codes, points.count) for name in _REASONS
-        }
+        found = {name: PairEffect(np.empty(0), nothing, codes, points.count) for name in _REASONS}
         if table.empty:
             return found
         ln10 = np.log(10)
@@ -147,20 +135,16 @@ class _FactorRows:
             norm = (table["worse_sensitivity_log10"] - table["better_sensitivity_log10"]).to_numpy(
                 float
             )
-            norm_halves = (
-                points.sensitivity_log10(worse)[1] - points.sensitivity_log10(better)[1]
-            )
+            norm_halves = points.sensitivity_log10(worse)[1] - points.sensitivity_log10(better)[1]
             found["gap"] = PairEffect(gap, gap[:, None] - shift, codes, points.count)
             found["norm"] = PairEffect(norm * ln10, norm_halves * ln10, codes, points.count)
-            measured = (table["worse_transitions"].notna() & table["better_transitions"].notna())
+            measured = table["worse_transitions"].notna() & table["better_transitions"].notna()
             if measured.any():
                 worse_mean, worse_halves = points.transitions(worse, beside=better)
                 better_mean, better_halves = points.transitions(better, beside=worse)
                 crossings = np.where(measured, np.log1p(worse_mean) - np.log1p(better_mean), np.nan)
                 halves = np.log1p(worse_halves) - np.log1p(better_halves)
-                found["transitions"] = PairEffect(
-                    crossings, halves, codes, len(points.path_points)
-                )
+                found["transitions"] = PairEffect(crossings, halves, codes, len(points.path_points))
             else:
                 found["transitions"] = PairEffect(
                     np.full(len(table), np.nan), np.full_like(shift, np.nan), codes, 0
@@ -179,8 +163,9 @@ class _FactorRows:
         else:
             rows = [self._both(), *(self._alone(what) for what in _REASONS)]
         for name in AXES:
-            rows += self._levels(name)
-            rows.append(self._interaction(name))
+            if len(self.table[name].unique()) > 1:
+                rows += self._levels(name)
+                rows.append(self._interaction(name))
         return rows
 
     def _question(self, what: str, key: str, **changes: object) -> Question:
@@ -202,8 +187,7 @@ class _FactorRows:
             "claim": self.factor.claim,
             "dataset": self.dataset,
             "quantity": f"{self.factor.name}: {quantity}",
-            "test": _TEST
-            + ("; both above 0 (intersection-union)" if what == "both" else ""),
+            "test": _TEST + ("; both above 0 (intersection-union)" if what == "both" else ""),
             "effect": effect,
             "claimed": 1,
         }
@@ -299,13 +283,10 @@ class _FactorRows:
         )
 
     def _levels(self, name: str) -> list[Row]:
-        """Gap and norm within each level of an axis; nothing where there is one level."""
+        """Gap and norm within each level of an axis."""
         defined, reasons = self._defined(("gap", "norm"))
-        levels = self._axis(name, defined).levels
-        if len(levels) < 2:
-            return []
         rows = []
-        for level, member in levels.items():
+        for level, member in self._axis(name, defined).levels.items():
             question = self._question("both", f"{self.family}.{name}.{level}")
             question = dataclasses.replace(
                 question, quantity=f"{question.quantity}, {name} {level}"
@@ -355,8 +336,8 @@ class _FactorRows:
                 effects,
                 lambda member, counts: effect.some(member).resampled(counts),
                 question.draws(self.settings),
-                self.settings,
-                "identity",
+                resamples=self.settings.bootstrap,
+                scale="identity",
             )
 
         return self._answer(question, defined, reasons, compute)

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
 from sensigap.analysis.errors import cluster_variance, from_scale
-from sensigap.analysis.verdicts import Finding, Settings
+from sensigap.analysis.verdicts import Finding, Settings, holm_adjusted
 
 #: fewest architectures, and networks or pairs, of a group
 ARCHITECTURES = 8
@@ -32,7 +31,8 @@ class Axis:
         return {
             f"{self.name} {level}": member
             for level, member in self.levels.items()
-            if member.sum() >= MEMBERS and len(np.unique(self.architecture[member])) >= ARCHITECTURES
+            if member.sum() >= MEMBERS
+            and len(np.unique(self.architecture[member])) >= ARCHITECTURES
         }
 
     @property
@@ -72,7 +72,7 @@ def mixed(found: Finding, axes: list[Axis], test: Test, settings: Settings) -> F
                 f"by {axis.name}: no group with {ARCHITECTURES} architectures and {MEMBERS} members"
             )
             continue
-        adjusted = multipletests([p for p, _, _ in tests.values()], method="holm")[1]
+        adjusted = holm_adjusted(np.array([p for p, _, _ in tests.values()]))
         sides = {
             side
             for p, (_, side, _) in zip(adjusted, tests.values(), strict=True)
@@ -96,7 +96,8 @@ def interaction(
     effects: Mapping[str, float],
     resample: Callable[[np.ndarray, np.ndarray], np.ndarray],
     rng: np.random.Generator,
-    settings: Settings,
+    *,
+    resamples: int,
     scale: str,
 ) -> Finding:
     """Whether an effect differs between the groups of an axis.
@@ -109,7 +110,7 @@ def interaction(
         effects: group -> its effect on the scale, in the order of `axis.groups`.
         resample: (members, their counts in each resample) -> their effect there (resample,).
         rng: draws the resamples.
-        settings: of the tests.
+        resamples: how many.
         scale: of the effects, a key of `bootstrap.SCALES`.
 
     Raises:
@@ -126,8 +127,8 @@ def interaction(
     G = len(codes)
     if G - k + 1 < 2:
         raise DoesNotApply(f"{G} architectures are too few for {k} groups")
-    counts = np.zeros((len(anyone), settings.bootstrap), np.uint16)
-    counts[anyone] = resample_counts(rng, G, settings.bootstrap)[own]
+    counts = np.zeros((len(anyone), resamples), np.uint16)
+    counts[anyone] = resample_counts(rng, G, resamples)[own]
     resampled = np.stack([resample(member, counts[member]) for member in groups.values()])
     for values in resampled:
         cluster_variance(values, G)
@@ -136,8 +137,10 @@ def interaction(
     d = np.array([effects[name] for name in groups])
     contrasts = np.eye(k)[1:] - np.eye(k)[:1]
     apart = contrasts @ d
-    F = (G - k + 1) / ((G - 1) * (k - 1)) * float(
-        apart @ np.linalg.solve(contrasts @ covariance @ contrasts.T, apart)
+    F = (
+        (G - k + 1)
+        / ((G - 1) * (k - 1))
+        * float(apart @ np.linalg.solve(contrasts @ covariance @ contrasts.T, apart))
     )
     p = float(stats.f.sf(F, k - 1, G - k + 1))
     listed = ", ".join(

@@ -80,7 +80,7 @@ class PairEffect:
         )
 
     def sign_flip_p(self, rng: np.random.Generator) -> float:
-        """p of the mean of architecture means under flips of their signs (two-sided).
+        """P of the mean of architecture means under flips of their signs (two-sided).
 
         All 2^G patterns up to 12 architectures, 4,096 drawn ones above.
         """

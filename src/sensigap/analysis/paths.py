@@ -98,7 +98,7 @@ class Ellipses:
         }
 
     def log_means(self, term: Term, *, per_radian: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """ln of a term's mean, (network,) and over halves of the triples (network, 2 halvings).
+        """Ln of a term's mean, (network,) and over halves of the triples (network, 2 halvings).
 
         The Jacobian norm is averaged over ellipses and angles; the transition density is
         transitions over arc length (standardised inputs), of the arcs whose middle lies in the
@@ -132,7 +132,7 @@ class Ellipses:
 
 
 def _ln(values: np.ndarray) -> np.ndarray:
-    """ln of what is positive, else NaN."""
+    """Ln of what is positive, else NaN."""
     return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
@@ -179,9 +179,12 @@ class _PathRows:
         names, self.left_out = ellipse_networks(survey, ellipses)
         table = networks_table(survey).loc[names]
         self.architecture = pd.factorize(table["architecture"], sort=True)[0]
-        self.chosen = ellipses.sel(network=names) if ellipses is not None and names else None
-        enough = self.chosen is not None and self.chosen.sizes["ellipse"] > 1
-        self.paths = Ellipses(self.chosen, dataset, settings) if enough else None
+        self.chosen: xr.Dataset | None = None
+        self.paths: Ellipses | None = None
+        if ellipses is not None and names:
+            self.chosen = ellipses.sel(network=names).load()
+            if self.chosen.sizes["ellipse"] > 1:
+                self.paths = Ellipses(self.chosen, dataset, settings)
 
     def rows(self) -> list[Row]:
         """Primary rows, then what they are made of, then the rest."""
@@ -200,7 +203,7 @@ class _PathRows:
         return rows
 
     def _order(self, kind: str) -> Row:
-        """data < between < random."""
+        """Data < between < random."""
         question = Question(
             key=f"C1.order.{_SHORT[kind]}",
             claim="C1",
@@ -259,9 +262,7 @@ class _PathRows:
         kept, reasons = self._kept(measure, list(terms.values()))
 
         def compute() -> Finding:
-            found = one(
-                question, self._estimate(question, terms[state], kept), self.settings
-            )
+            found = one(question, self._estimate(question, terms[state], kept), self.settings)
             return found.noted(
                 self._per_radian(terms[state], kept),
                 "control: the same networks before training" if control else "",
@@ -337,9 +338,7 @@ class _PathRows:
         values = self.paths.effect(terms, per_radian=True)[0][kept]
         return f"per radian: {values.mean():.3g}"
 
-    def _zeros(
-        self, kept: np.ndarray, state: str, measure: str, kind: str, comparison: str
-    ) -> str:
+    def _zeros(self, kept: np.ndarray, state: str, measure: str, kind: str, comparison: str) -> str:
         """What a row of Jacobian norms says of zeros, of all norms that enter its log-ratios."""
         if self.chosen is None or measure != "jacobian_norm":
             return ""

@@ -1,6 +1,5 @@
 """C5: what the Jacobian norm says about loss and correctness at single test points."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -20,18 +19,8 @@ from sensigap.analysis.errors import (
     mean_of_halves,
     to_scale,
 )
-from sensigap.analysis.points import (
-    Points,
-    bends,
-    fitting,
-    logistic_fit,
-    overlapping,
-    point_networks,
-    points,
-    two_classes,
-    usable,
-    varies,
-)
+from sensigap.analysis.point_statistics import STATISTICS, Statistic
+from sensigap.analysis.points import Points, fitting, point_networks, points, usable, varies
 from sensigap.analysis.relation import bounds
 from sensigap.analysis.shared_points import SharedPoints, log_doubt
 from sensigap.analysis.survey_table import LeftOut
@@ -43,145 +32,13 @@ GEE_POINTS = 500
 _TEST = "per network; error over networks and over test points"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Statistic:
-    """What is computed for each network over its points and averaged over networks."""
-
-    #: of its row
-    key: str
-    quantity: str
-    effect: str
-    null: float = 0.0
-    #: as `Question.claimed`
-    claimed: int | None = 1
-    primary: bool = False
-    #: a key of `bootstrap.SCALES`
-    scale: str = "identity"
-    #: why it does not apply to a network, or ''
-    fault: Callable[[Points], str]
-    #: of each choice of the network's points, from counts (point, choice): (choice,)
-    compute: Callable[[Points, np.ndarray], np.ndarray]
-    #: what is said of the assumptions, from all networks
-    check: Callable[[list[Points]], str] = lambda _: ""
-
-    def whole(self, of: Points) -> float:
-        """Of all points."""
-        return float(self.compute(of, np.ones((len(of.loss), 1)))[0])
-
-
-def _rho(of: Points, counts: np.ndarray) -> np.ndarray:
-    return resampled.rank_correlation(of.log10_norm, of.loss, counts)
-
-
-def _rho_doubt(of: Points, counts: np.ndarray) -> np.ndarray:
-    return resampled.rank_correlation(of.log_doubt, of.loss, counts)
-
-
-def _auc(of: Points, counts: np.ndarray) -> np.ndarray:
-    return resampled.auc(of.log10_norm, of.wrong, counts)
-
-
-def _auc_doubt(of: Points, counts: np.ndarray) -> np.ndarray:
-    return resampled.auc(of.log_doubt, of.wrong, counts)
-
-
-def _slope(of: Points, counts: np.ndarray) -> np.ndarray:
-    return resampled.logistic_slope(of.log10_norm, of.wrong, counts, logistic_fit(of))
-
-
-def _compared(
-    norm: Callable[[Points, np.ndarray], np.ndarray],
-    doubt: Callable[[Points, np.ndarray], np.ndarray],
-    used: list[Points],
-) -> str:
-    """Which predicts better, in words."""
-    both = np.array(
-        [[float(f(of, np.ones((len(of.loss), 1)))[0]) for f in (norm, doubt)] for of in used]
-    )
-    better = int((both[:, 0] > both[:, 1]).sum())
-    norms, doubts = both.mean(axis=0)
-    which = "the norm" if norms > doubts else "1 - confidence"
-    return (
-        f"{which} predicts better: norm {norms:.3f}, 1 - confidence {doubts:.3f}; the norm in "
-        f"{better} of {len(used)} networks"
-    )
-
-
-STATISTICS = (
-    Statistic(
-        key="C5.loss",
-        quantity="loss and log10 Jacobian norm at a point",
-        effect="mean Spearman's rho",
-        primary=True,
-        scale="correlation",
-        fault=varies,
-        compute=_rho,
-        check=partial(_compared, _rho, _rho_doubt),
-    ),
-    Statistic(
-        key="C5.error",
-        quantity="misclassification by Jacobian norm at a point",
-        effect="mean ROC AUC",
-        null=0.5,
-        primary=True,
-        scale="probability",
-        fault=two_classes,
-        compute=_auc,
-        check=partial(_compared, _auc, _auc_doubt),
-    ),
-    Statistic(
-        key="C5.slope",
-        quantity="misclassification on log10 Jacobian norm at a point",
-        effect="mean logistic slope per decade",
-        fault=overlapping,
-        compute=_slope,
-        check=lambda used: (
-            f"log-odds bend (square of log10 norm, |z| > 1.96) in "
-            f"{sum(map(bends, used))} of {len(used)} networks"
-        ),
-    ),
-    Statistic(
-        key="C5.loss.baseline",
-        quantity="loss at a point: the norm's rank correlation minus that of 1 - confidence",
-        effect="mean difference of Spearman's rho",
-        claimed=None,
-        fault=varies,
-        compute=lambda of, counts: _rho(of, counts) - _rho_doubt(of, counts),
-        check=partial(_compared, _rho, _rho_doubt),
-    ),
-    Statistic(
-        key="C5.error.baseline",
-        quantity="misclassification at a point: the norm's ROC AUC minus that of 1 - confidence",
-        effect="mean difference of ROC AUC",
-        claimed=None,
-        fault=two_classes,
-        compute=lambda of, counts: _auc(of, counts) - _auc_doubt(of, counts),
-        check=partial(_compared, _auc, _auc_doubt),
-    ),
-    Statistic(
-        key="C5.loss.given_confidence",
-        quantity="loss and log10 Jacobian norm at a point, given confidence",
-        effect="mean correlation of rank residuals after a cubic in the rank of 1 - confidence",
-        scale="correlation",
-        fault=varies,
-        compute=lambda of, counts: resampled.correlation_given_rank(
-            of.log10_norm, of.loss, of.log_doubt, counts
-        ),
-    ),
-)
-
-
-def point_rows(
-    survey: xr.Dataset, dataset: str, settings: Settings, shared: SharedPoints
-) -> list[Row]:
+def point_rows(shared: SharedPoints) -> list[Row]:
     """C5 (STATISTICS, section 6): per network over points, then over networks; and a GEE.
 
     Args:
-        survey: a survey.
-        dataset: its name.
-        settings: of the tests.
-        shared: the survey's test points.
+        shared: the test points of a survey.
     """
+    survey, dataset, settings = shared.survey, shared.dataset, shared.settings
     names, left_out = point_networks(survey, settings)
     architectures = _architectures(survey, names)
     all_points = points(survey, names)
@@ -203,7 +60,7 @@ def point_rows(
         )
         used, reasons = usable(all_points, statistic.fault, left_out)
         text = f"{reasons}; {dropped} of {samples * len(names)} points with J = 0"
-        compute = partial(_over_networks, question, statistic, used, shared, settings, rough)
+        compute = partial(_over_networks, question, statistic, used, shared, rough)
         rows.append(
             answer(
                 question,
@@ -215,8 +72,8 @@ def point_rows(
                 clustered=False,
             )
         )
-    rows.append(_bounds_row(survey, names, left_out, dataset, settings, shared))
-    rows.append(_gee_row(all_points, left_out, dataset, settings, shared, architectures))
+    rows.append(_bounds_row(names, left_out, shared))
+    rows.append(_gee_row(all_points, left_out, shared, architectures))
     return rows
 
 
@@ -232,29 +89,27 @@ def _architectures(survey: xr.Dataset, names: list[str]) -> Callable[[list[str]]
 def over_networks(
     values: np.ndarray,
     halves: np.ndarray,
-    points_count: int,
-    scale: str,
+    shared: SharedPoints,
     rng: np.random.Generator,
-    settings: Settings,
+    scale: str = "identity",
 ) -> Estimate:
     """Mean over networks, its error from a bootstrap over them and from halves of the points.
 
     Args:
         values: of each network, over all points (network,).
         halves: over each half (network, 2 halvings).
-        points_count: how many points there are.
-        scale: of the mean, a key of `bootstrap.SCALES`.
+        shared: the test points.
         rng: draws the resamples of networks.
-        settings: of the tests.
+        scale: of the mean, a key of `bootstrap.SCALES`.
     """
     n = len(values)
-    counts = resample_counts(rng, n, settings.bootstrap)
+    counts = resample_counts(rng, n, shared.settings.bootstrap)
     return Estimate(
         float(values.mean()),
         cluster_variance(to_scale(scale, values @ counts / n), n),
         n,
         halving_variance(to_scale(scale, mean_of_halves(halves))),
-        points_count,
+        shared.count,
         scale,
     )
 
@@ -264,20 +119,22 @@ def _over_networks(
     statistic: Statistic,
     used: list[Points],
     shared: SharedPoints,
-    settings: Settings,
     rough: int,
 ) -> Finding:
-    """The finding of a statistic."""
+    """The finding of a statistic; `rough` as `log_doubt` returns it."""
+    settings = shared.settings
     values = np.array([statistic.whole(p) for p in used])
     member = shared.halvings.member
     halves = np.stack([statistic.compute(p, member[p.sample]) for p in used])
-    found = over_networks(
-        values, halves, shared.count, statistic.scale, question.draws(settings), settings
-    )
+    found = over_networks(values, halves, shared, question.draws(settings), statistic.scale)
     above = int((values > statistic.null).sum())
-    doubt = "" if statistic.key == "C5.slope" else (
-        "1 - confidence from the loss where the true class is on top, so without cancellation; "
-        f"less than four digits of it at {rough:,} points that are wrong"
+    doubt = (
+        ""
+        if statistic.key == "C5.slope"
+        else (
+            "1 - confidence from the loss where the true class is on top, so without cancellation; "
+            f"less than four digits of it at {rough:,} points that are wrong"
+        )
     )
     return one(question, found, settings).noted(
         statistic.check(used),
@@ -286,19 +143,13 @@ def _over_networks(
     )
 
 
-def _bounds_row(
-    survey: xr.Dataset,
-    names: list[str],
-    left_out: LeftOut,
-    dataset: str,
-    settings: Settings,
-    shared: SharedPoints,
-) -> Row:
+def _bounds_row(names: list[str], left_out: LeftOut, shared: SharedPoints) -> Row:
     """The share of points between the bounds of the analytic relation: a comparison."""
+    settings = shared.settings
     question = Question(
         key="C5.bounds",
         claim="C5",
-        dataset=dataset,
+        dataset=shared.dataset,
         quantity="Jacobian norm within the analytic bounds for the true class' probability",
         test=_TEST,
         effect="mean share of points",
@@ -307,9 +158,8 @@ def _bounds_row(
     )
 
     def compute() -> Finding:
-        whole, halves = inside_bounds(survey, names, shared)
-        rng = question.draws(settings)
-        found = over_networks(whole, halves, shared.count, "identity", rng, settings)
+        whole, halves = inside_bounds(names, shared)
+        found = over_networks(whole, halves, shared, question.draws(settings))
         return one(question, found, settings).noted(
             "logit gradients of all classes taken as orthogonal and of one norm, the root mean "
             "square over the network's points"
@@ -321,22 +171,18 @@ def _bounds_row(
         str(left_out),
         settings,
         compute,
-        architectures=_architectures(survey, names)(names),
+        architectures=_architectures(shared.survey, names)(names),
         clustered=False,
     )
 
 
-def inside_bounds(
-    survey: xr.Dataset, names: list[str], shared: SharedPoints
-) -> tuple[np.ndarray, np.ndarray]:
+def inside_bounds(names: list[str], shared: SharedPoints) -> tuple[np.ndarray, np.ndarray]:
     """Share of points with lower <= ||J|| <= upper, (network,) and over halves (network, 2 H).
 
     M, the norm of the logit gradients, is that of the points in question.
     """
-    classes = len(np.unique(survey["label"].to_numpy()))
-    norm, target = (
-        shared.values(name, names) for name in ("jacobian_norm", "target_probability")
-    )
+    classes = len(np.unique(shared.survey["label"].to_numpy()))
+    norm, target = (shared.values(name, names) for name in ("jacobian_norm", "target_probability"))
     squares = shared.values("logit_jacobian_norm", names) ** 2 / classes
     rest = -np.expm1(-shared.values("loss", names))
     low, high = bounds(np.clip(target, 0, 1), classes, rest)
@@ -344,7 +190,9 @@ def inside_bounds(
     shares = np.empty((len(names), member.shape[1]))
     for k in range(len(names)):
         M = np.sqrt(squares[k] @ member / member.sum(axis=0))
-        inside = (low[k][:, None] * M <= norm[k][:, None]) & (norm[k][:, None] <= high[k][:, None] * M)
+        inside = (low[k][:, None] * M <= norm[k][:, None]) & (
+            norm[k][:, None] <= high[k][:, None] * M
+        )
         shares[k] = (inside * member).sum(axis=0) / member.sum(axis=0)
     return shares[:, 0], shares[:, 1:]
 
@@ -352,15 +200,15 @@ def inside_bounds(
 def _gee_row(
     all_points: list[Points],
     left_out: LeftOut,
-    dataset: str,
-    settings: Settings,
     shared: SharedPoints,
     architectures: Callable[[list[str]], int],
 ) -> Row:
+    """One model of all networks' points beside the means over networks."""
+    settings = shared.settings
     question = Question(
         key="C5.gee",
         claim="C5",
-        dataset=dataset,
+        dataset=shared.dataset,
         quantity="misclassification on log10 Jacobian norm at a point, all networks",
         test="binomial GEE clustered by network; error over networks and over test points",
         effect="logistic slope per within-network SD of the log10 norm",

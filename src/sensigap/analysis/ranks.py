@@ -73,9 +73,7 @@ def _rest(total: np.ndarray, explained: np.ndarray) -> np.ndarray:
     return rest
 
 
-def correlation(
-    products: np.ndarray, i: int, j: int, given: int | None = None
-) -> np.ndarray:
+def correlation(products: np.ndarray, i: int, j: int, given: int | None = None) -> np.ndarray:
     """Correlation of variables i and j, given another: from (case, variable, variable) to (case,).
 
     NaN where one of them has no variance left.

@@ -98,7 +98,9 @@ def jackknife(
         kept = clusters != g
         without[g] = slopes(x[kept, None], y[kept, None], design[kept])[0]
     if np.isnan(without).any():
-        raise DoesNotApply("without one architecture the hyper-parameters determine the sensitivity")
+        raise DoesNotApply(
+            "the hyper-parameters determine the sensitivity without one architecture"
+        )
     return (G - 1) / G * float(((without - slope) ** 2).sum())
 
 

@@ -1,4 +1,4 @@
-"""Rows of the table that are rank correlations over networks, with the axes they may be mixed by."""
+"""Rows that are rank correlations over networks, with the axes they may be mixed by."""
 
 from collections.abc import Callable, Sequence
 
@@ -43,9 +43,7 @@ def relation_row(
 
         # ASSUME: a claim of no relation is mixed where groups have relations of opposite signs
         def test(member: np.ndarray, name: str) -> tuple[float, int, str]:
-            of_group = relation.some(member).estimate(
-                question.draws(settings, what=name), settings
-            )
+            of_group = relation.some(member).estimate(question.draws(settings, what=name), settings)
             return of_group.p(), int(np.sign(of_group.value)), f"{of_group.value:.2f}"
 
         found = mixed(found, [axis(table, name) for name in axes], test, settings)
@@ -67,6 +65,7 @@ def interaction_row(
     table: pd.DataFrame,
     left_out: LeftOut,
     settings: Settings,
+    *,
     name: str,
 ) -> Row:
     """Whether a relation differs between the groups of a hyper-parameter.
@@ -89,7 +88,9 @@ def interaction_row(
             return relation.some(member).resampled(counts)
 
         rng = question.draws(settings)
-        return interaction(by, effects, resample, rng, settings, "correlation")
+        return interaction(
+            by, effects, resample, rng, resamples=settings.bootstrap, scale="correlation"
+        )
 
     return answer(
         question,

@@ -106,7 +106,7 @@ class Relation:
     @functools.cached_property
     def design(self) -> np.ndarray:
         """Dummies of the names that vary, with the constant (network, column)."""
-        names = [name for name in self.names if self.table[name].nunique() > 1]
+        names = [name for name in self.names if len(self.table[name].unique()) > 1]
         return dummies_or_refusal(self.table, names)
 
     @functools.cached_property
@@ -115,7 +115,7 @@ class Relation:
         return architecture_codes(self.table)
 
     def resampled(self, counts: np.ndarray) -> np.ndarray:
-        """arctanh rho of each resample (resample,), from counts (network, resample)."""
+        """Rho's arctanh in each resample (resample,), from counts (network, resample)."""
         ranked = RankResamples(counts, self.design)
         products = ranked.covariances([values for values, _ in self.quantities])
         return to_scale("correlation", correlation(products, 0, 1, self._given))
@@ -139,7 +139,7 @@ class Relation:
         return float(value)
 
     def halves(self) -> np.ndarray:
-        """arctanh rho over each half of the test points (2 halvings,)."""
+        """Rho's arctanh over each half of the test points (2 halvings,)."""
         width = max(1 if halves is None else halves.shape[1] for _, halves in self.quantities)
         columns = [
             np.repeat(values[:, None], width, axis=1) if halves is None else halves

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from sensigap.analysis.bootstrap import DoesNotApply
 from sensigap.analysis.crossfit import crossfitted
@@ -23,21 +22,17 @@ from sensigap.analysis.survey_table import (
 from sensigap.analysis.verdicts import Question, Row, Settings, answer, one
 
 
-def sensitivity_and_gap(
-    survey: xr.Dataset, dataset: str, settings: Settings, points: SharedPoints
-) -> list[Row]:
+def sensitivity_and_gap(points: SharedPoints) -> list[Row]:
     """C2: gap against log10 sensitivity, raw, within hyper-parameters and cross-fitted.
 
     STATISTICS, sections 6 and 7. Beside them, as secondary rows: given confidence, on test error,
     with other aggregates, by regression, and with transitions in the norm's place.
 
     Args:
-        survey: a survey.
-        dataset: its name.
-        settings: of the tests.
-        points: the survey's test points.
+        points: of a survey.
     """
-    table, left_out = sensitive(*survey_members(survey))
+    dataset, settings = points.dataset, points.settings
+    table, left_out = sensitive(*survey_members(points.survey))
     names = table.index.tolist()
     raw = Question(
         key="C2.raw",
@@ -61,7 +56,7 @@ def sensitivity_and_gap(
             make(), names=tuple(varying(table)), given=points.doubt_log10(names)
         )
 
-    rows = [_crossfit_row(raw, table, left_out, settings, points)]
+    rows = [_crossfit_row(raw, table, left_out, points)]
     rows += _raw_and_within(raw, make, table, left_out, settings)
     confidence = dataclasses.replace(
         within(raw),
@@ -79,10 +74,10 @@ def sensitivity_and_gap(
         )
     )
     for aggregate in ("rms", "median", "geometric"):
-        rows += _aggregate_rows(raw, aggregate, table, left_out, settings, points)
-    rows += _test_error_rows(raw, survey, settings, points)
+        rows += _aggregate_rows(raw, aggregate, table, left_out, points)
+    rows += _test_error_rows(raw, points)
     rows.append(_regression_row(dataset, make, table, left_out, settings))
-    rows += _transitions_rows(raw, table, left_out, settings, points)
+    rows += _transitions_rows(raw, table, left_out, points)
     return rows
 
 
@@ -137,7 +132,6 @@ def _crossfit_row(
     raw: Question,
     table: pd.DataFrame,
     left_out: LeftOut,
-    settings: Settings,
     points: SharedPoints,
 ) -> Row:
     question = dataclasses.replace(
@@ -151,8 +145,8 @@ def _crossfit_row(
         question,
         len(table),
         str(left_out),
-        settings,
-        lambda: one(question, crossfitted(question, table, points, settings), settings),
+        points.settings,
+        lambda: one(question, crossfitted(question, table, points), points.settings),
         architectures=table["architecture"].nunique(),
     )
 
@@ -162,7 +156,6 @@ def _aggregate_rows(
     aggregate: str,
     table: pd.DataFrame,
     left_out: LeftOut,
-    settings: Settings,
     points: SharedPoints,
 ) -> list[Row]:
     """Another aggregate of the norm over test points in the arithmetic mean's place."""
@@ -183,15 +176,18 @@ def _aggregate_rows(
         remarks = (f"{zeros:,} of {of:,} points with J = 0 left out of the means",)
     x = values[defined], halves[defined]
     return _raw_and_within(
-        question, lambda: _relation(kept, x, points), kept, reasons, settings, remarks=remarks
+        question,
+        lambda: _relation(kept, x, points),
+        kept,
+        reasons,
+        points.settings,
+        remarks=remarks,
     )
 
 
-def _test_error_rows(
-    raw: Question, survey: xr.Dataset, settings: Settings, points: SharedPoints
-) -> list[Row]:
+def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
     """Test error over all networks that did not diverge: 'fitted' selects, and this does not."""
-    everyone = networks_table(survey)
+    everyone = networks_table(points.survey)
     everyone = everyone[everyone["in_survey"].astype(bool)]
     left_out = LeftOut(len(everyone), "survey networks")
     true_labels = everyone["labels"] == "true"
@@ -228,7 +224,7 @@ def _test_error_rows(
             words=("log10 sensitivity", "test error"),
         )
 
-    return _raw_and_within(question, make, table, left_out, settings)
+    return _raw_and_within(question, make, table, left_out, points.settings)
 
 
 def _regression_row(
@@ -265,7 +261,6 @@ def _transitions_rows(
     raw: Question,
     table: pd.DataFrame,
     left_out: LeftOut,
-    settings: Settings,
     points: SharedPoints,
 ) -> list[Row]:
     """Transitions in the norm's place: the paper found that they do not track the gap."""
@@ -296,6 +291,6 @@ def _transitions_rows(
         make,
         kept,
         reasons,
-        settings,
+        points.settings,
         remarks=("the paper's statement, from memory: transitions do not track the gap",),
     )

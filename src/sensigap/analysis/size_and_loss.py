@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy import stats
 
 from sensigap.analysis.bootstrap import resample_counts
@@ -20,7 +19,7 @@ from sensigap.analysis.relation_rows import (
 from sensigap.analysis.relations import Relation, architecture_codes, check
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import LeftOut, survey_members, varying
-from sensigap.analysis.verdicts import Finding, Question, Row, Settings, answer, one
+from sensigap.analysis.verdicts import Finding, Question, Row, answer, one
 
 #: what C0.size is taken within (STATISTICS, section 6); depth and width make the size
 SIZE_DUMMIES = ("unit", "optimizer", "learning_rate", "batch_size", "gain")
@@ -30,18 +29,14 @@ AXES = ("gain", "optimizer")
 QUANTILE, WIDE_QUANTILE, FEW = 0.05, 0.1, 200
 
 
-def size_and_loss(
-    survey: xr.Dataset, dataset: str, settings: Settings, points: SharedPoints
-) -> list[Row]:
+def size_and_loss(points: SharedPoints) -> list[Row]:
     """C0: gap against the number of parameters and the training loss (STATISTICS, section 6).
 
     Args:
-        survey: a survey.
-        dataset: its name.
-        settings: of the tests.
-        points: the survey's test points.
+        points: of a survey.
     """
-    table, left_out = survey_members(survey)
+    dataset, settings = points.dataset, points.settings
+    table, left_out = survey_members(points.survey)
     table = table.assign(log_parameters=np.log10(table["parameters"].to_numpy(float)))
     rows = []
     size = Question(
@@ -93,12 +88,12 @@ def size_and_loss(
         rows.append(relation_row(question, make, table, left_out, settings, axes=axes))
         rows += [
             interaction_row(
-                interaction_question(question, name), make, table, left_out, settings, name
+                interaction_question(question, name), make, table, left_out, settings, name=name
             )
             for name in axes
         ]
-    rows.append(_envelope_row(table, left_out, dataset, settings, points))
-    rows.append(_best_row(table, left_out, dataset, settings, points))
+    rows.append(_envelope_row(table, left_out, points))
+    rows.append(_best_row(table, left_out, points))
     return rows
 
 
@@ -116,19 +111,14 @@ def _relation(
     )
 
 
-def _envelope_row(
-    table: pd.DataFrame,
-    left_out: LeftOut,
-    dataset: str,
-    settings: Settings,
-    points: SharedPoints,
-) -> Row:
+def _envelope_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> Row:
     """The paper's own picture: the lower envelope of the gap by size."""
+    settings = points.settings
     quantile = WIDE_QUANTILE if len(table) < FEW else QUANTILE
     question = Question(
         key="C0.envelope",
         claim="C0",
-        dataset=dataset,
+        dataset=points.dataset,
         quantity="lower envelope of the gap by number of parameters",
         test=f"quantile regression at {quantile:g}; error over architectures and test points",
         effect="gap per decade of parameters",
@@ -160,18 +150,13 @@ def _envelope_row(
     )
 
 
-def _best_row(
-    table: pd.DataFrame,
-    left_out: LeftOut,
-    dataset: str,
-    settings: Settings,
-    points: SharedPoints,
-) -> Row:
+def _best_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> Row:
     """The training loss of the networks that generalize best: a comparison, without verdict."""
+    settings = points.settings
     question = Question(
         key="C0.best_tenth",
         claim="C0",
-        dataset=dataset,
+        dataset=points.dataset,
         quantity="training loss of the tenth of networks with the smallest gap",
         test="median percentile; error over architectures and test points",
         effect="median percentile of the training loss",

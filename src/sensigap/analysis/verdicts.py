@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
 from sensigap.analysis.bootstrap import DoesNotApply
 from sensigap.analysis.errors import Estimate
@@ -134,9 +133,7 @@ def one(question: Question, found: Estimate, settings: Settings) -> Finding:
         p = math.nan if null is None else found.p(null)
     side = 0 if null is None else int(np.sign(found.value - null))
     remarks = (*found.remarks, found.parts())
-    return Finding(
-        found.value, low, high, p, side, remarks, beyond=beyond, imprecise=imprecise
-    )
+    return Finding(found.value, low, high, p, side, remarks, beyond=beyond, imprecise=imprecise)
 
 
 def union(
@@ -225,9 +222,7 @@ def answer(
     minimum = settings.minimum_networks if minimum is None else minimum
     few = [f"{n} of at least {minimum}"] if n < minimum else []
     if clustered and architectures < settings.minimum_architectures:
-        few.append(
-            f"{architectures} architectures of at least {settings.minimum_architectures}"
-        )
+        few.append(f"{architectures} architectures of at least {settings.minimum_architectures}")
     if few:
         remarks = tuple(text for text in ("; ".join(few), instead()) if text)
         return Row(question, n, architectures, left_out, None, True, remarks)
@@ -246,7 +241,7 @@ def holm(rows: Sequence[Row]) -> np.ndarray:
     """
     adjusted = np.full(len(rows), math.nan)
     for _, places, p in _families(rows):
-        adjusted[places] = _adjusted(p)
+        adjusted[places] = holm_adjusted(p)
     return adjusted
 
 
@@ -268,8 +263,16 @@ def _families(rows: Sequence[Row]) -> list[tuple[str, np.ndarray, np.ndarray]]:
     return found
 
 
-def _adjusted(p: np.ndarray) -> np.ndarray:
-    return np.asarray(multipletests(p, method="holm")[1])
+def holm_adjusted(p: np.ndarray) -> np.ndarray:
+    """Holm-adjusted p (test,) of a family: times m, m - 1, ..., from the smallest on, and rising.
+
+    The same as statsmodels' multipletests, which collects garbage each time (0.4 s a call).
+    """
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
 
 
 def gates(rows: Sequence[Row]) -> np.ndarray:
@@ -284,7 +287,7 @@ def gates(rows: Sequence[Row]) -> np.ndarray:
             if not math.isnan(result[place]):
                 replaced = p.copy()
                 replaced[position] = result[place]
-                result[place] = _adjusted(replaced)[position]
+                result[place] = holm_adjusted(replaced)[position]
     return result
 
 
