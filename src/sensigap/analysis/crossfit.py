@@ -11,7 +11,7 @@ from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
 from sensigap.analysis.errors import Estimate, Halvings, cluster_variance, from_scale, to_scale
 from sensigap.analysis.ranks import RankResamples, column_products, correlation
 from sensigap.analysis.relations import architecture_codes, check, dummies_or_refusal
-from sensigap.analysis.shared_points import SharedPoints
+from sensigap.analysis.shared_points import SharedPoints, unbroken
 from sensigap.analysis.survey_table import varying
 from sensigap.analysis.verdicts import Question
 
@@ -47,7 +47,7 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
     splits = Halvings(
         question.draws(settings, what="splits"), settings.crossfit_splits, points.count
     )
-    x, y = _logarithm(splits.means(norm)), base[:, None] - splits.means(right)
+    x, y = _logarithm(splits.means(norm)), unbroken(base[:, None] - splits.means(right))
     found = correlation(column_products([x, _swapped(y)], design), 0, 1)
     if np.isnan(found).any():
         raise DoesNotApply("a split's correlation has no value")
@@ -72,7 +72,10 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
             member = np.flatnonzero(splits.member[:, column])
             drawn = resample_counts(rng, len(member), resamples) / len(member)
             halves.append(
-                (_logarithm(norm[:, member] @ drawn), base[:, None] - right[:, member] @ drawn)
+                (
+                    _logarithm(norm[:, member] @ drawn),
+                    unbroken(base[:, None] - right[:, member] @ drawn),
+                )
             )
         (x_a, y_a), (x_b, y_b) = halves
         both = [

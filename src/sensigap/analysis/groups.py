@@ -114,7 +114,7 @@ def interaction(
         scale: of the effects, a key of `bootstrap.SCALES`.
 
     Raises:
-        DoesNotApply: fewer than two groups, or too many for the architectures.
+        DoesNotApply: fewer than two groups, too many for the architectures, or no variance.
     """
     groups = {name: member for name, member in axis.groups.items() if name in effects}
     k = len(groups)
@@ -137,11 +137,10 @@ def interaction(
     d = np.array([effects[name] for name in groups])
     contrasts = np.eye(k)[1:] - np.eye(k)[:1]
     apart = contrasts @ d
-    F = (
-        (G - k + 1)
-        / ((G - 1) * (k - 1))
-        * float(apart @ np.linalg.solve(contrasts @ covariance @ contrasts.T, apart))
-    )
+    between = contrasts @ covariance @ contrasts.T
+    if np.linalg.matrix_rank(between, hermitian=True) < k - 1:
+        raise DoesNotApply("the groups' effects do not vary over architectures")
+    F = float(apart @ np.linalg.solve(between, apart)) * (G - k + 1) / ((G - 1) * (k - 1))
     p = float(stats.f.sf(F, k - 1, G - k + 1))
     listed = ", ".join(
         f"{name} {from_scale(scale, value):.3g}" for name, value in zip(groups, d, strict=True)

@@ -11,7 +11,7 @@ from sensigap.analysis.crossfit import crossfitted
 from sensigap.analysis.regression import regression
 from sensigap.analysis.relation_rows import PARTIAL, SPEARMAN, relation_row
 from sensigap.analysis.relations import Quantity, Relation
-from sensigap.analysis.shared_points import AGGREGATES, SharedPoints
+from sensigap.analysis.shared_points import AGGREGATES, SharedPoints, unbroken
 from sensigap.analysis.survey_table import (
     LeftOut,
     networks_table,
@@ -218,7 +218,11 @@ def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
             x=(table["sensitivity_log10"].to_numpy(float), points.sensitivity_log10(names)[1]),
             y=(
                 1 - table["test_accuracy"].to_numpy(float),
-                1 - table["test_accuracy"].to_numpy(float)[:, None] - points.accuracy_shift(names),
+                unbroken(
+                    1
+                    - table["test_accuracy"].to_numpy(float)[:, None]
+                    - points.accuracy_shift(names)
+                ),
             ),
             points=points.count,
             words=("log10 sensitivity", "test error"),

@@ -74,7 +74,8 @@ class SharedPoints:
 
     def gap(self, table: pd.DataFrame) -> np.ndarray:
         """The gap over each half of the networks of a table with their `gap`."""
-        return table["gap"].to_numpy(float)[:, None] - self.accuracy_shift(table.index.tolist())
+        halves = table["gap"].to_numpy(float)[:, None] - self.accuracy_shift(table.index.tolist())
+        return unbroken(halves)
 
     def sensitivity_log10(
         self, networks: Sequence[str], aggregate: str = "arithmetic"
@@ -133,6 +134,11 @@ class SharedPoints:
             other = self.values("transitions", beside)[:, self.path_points]
             counts = np.where(np.isnan(other), np.nan, counts)
         return _nanmean(counts), self.path_halvings.means(counts)
+
+
+def unbroken(shares: np.ndarray) -> np.ndarray:
+    """Shares of points without the rounding of their sums, so that equal ones tie in ranks."""
+    return np.round(shares, 12)
 
 
 def _nanmean(values: np.ndarray) -> np.ndarray:
