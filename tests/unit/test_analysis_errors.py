@@ -118,7 +118,8 @@ def test_means_of_halves_skip_what_is_missing():
     for column, member in enumerate(halvings.member.T):
         assert found[:, column] == pytest.approx(np.nanmean(values[:, member > 0], axis=1))
     assert halvings.means(values[[0, 2]]) == pytest.approx(found[[0, 2]])
-    assert halvings.sums(values[:1])[0, 3] == pytest.approx(values[0, halvings.member[:, 3] > 0].sum())
+    one_half = values[0, halvings.member[:, 3] > 0]
+    assert halvings.sums(values[:1])[0, 3] == pytest.approx(one_half.sum())
 
 
 def test_halving_variance_of_a_mean_is_that_of_the_mean():
@@ -448,7 +449,7 @@ def test_an_interaction_is_hotellings_t2():
     """Means of groups that each architecture is in once: the contrasts' T2 in closed form."""
     rng = generator(0, "hotelling")
     axis = axis_sample(rng, 24, 3)
-    values = rng.normal(size=24)[axis.architecture] + 0.4 * axis.values + rng.normal(size=72)
+    values = rng.normal(size=24)[axis.architecture] + 0.4 * axis.places + rng.normal(size=72)
     effects, resample = means_of(values, axis)
     found = groups.interaction(
         axis, effects, resample, generator(1, "T2"), resamples=20_000, scale="identity"
@@ -507,7 +508,7 @@ def test_mixed_are_groups_that_are_significant_on_both_sides(tests, expected):
     axis = axis_sample(None, 12, len(tests))
 
     def test(member, name):
-        level = int(axis.values[member][0])
+        level = int(axis.places[member][0])
         assert name == f"gain {level}"
         return (*tests[level], "effect")
 

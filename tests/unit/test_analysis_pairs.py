@@ -326,8 +326,7 @@ def test_a_factor_speaks_only_where_the_gap_moved(survey, gap, norm, expected):
     changed = shifted(shifted(survey, "unit", "gap", gap), "unit", "norm", norm)
     found = list(all_rows(changed).values())
     given = {
-        row.question.key: word
-        for row, (_, word) in zip(found, judge(found, FAST), strict=True)
+        row.question.key: word for row, (_, word) in zip(found, judge(found, FAST), strict=True)
     }
     assert given["C4.unit"] == expected
     # their own rows say what they are, without the gate

@@ -72,9 +72,7 @@ def slow_level(ellipses, name, term, which):
 
 def slow_ratio(ellipses, name, terms, which):
     """`which` ellipses by kind."""
-    return sum(
-        term.sign * slow_level(ellipses, name, term, which[term.kind]) for term in terms
-    )
+    return sum(term.sign * slow_level(ellipses, name, term, which[term.kind]) for term in terms)
 
 
 def everything(ellipses):
@@ -104,9 +102,7 @@ def test_log_ratios_are_those_of_a_loop(ellipses, measure, comparison, state):
     few = ellipses.isel(network=slice(0, 3))
     terms = paths.ratio(measure, "one class", comparison, state)
     found = paths.Ellipses(few, "made up", FAST).effect(terms)[0]
-    expected = [
-        slow_ratio(few, name, terms, everything(few)) for name in few["network"].to_numpy()
-    ]
+    expected = [slow_ratio(few, name, terms, everything(few)) for name in few["network"].to_numpy()]
     assert found.tolist() == pytest.approx(expected)
 
 
@@ -164,9 +160,7 @@ def test_rows_are_means_with_errors_of_architectures_and_triples(survey, few):
 
 def test_the_order_is_the_weaker_of_two_steps(survey, few):
     row = all_rows(survey, few)["C1.order.one"]
-    parts = {
-        what: slow_parts(survey, few, row, terms, what) for what, terms in ORDER.items()
-    }
+    parts = {what: slow_parts(survey, few, row, terms, what) for what, terms in ORDER.items()}
     p = {
         what: 2 * stats.t.sf(abs(centre) / error, df) for what, (centre, error, df) in parts.items()
     }
@@ -253,9 +247,7 @@ def test_random_label_networks_are_no_part_of_c1(survey, ellipses):
     assert {row.n for row in found.values()} == {len(names) - 3}
     assert all("3 trained on random labels" in row.left_out for row in found.values())
     kept = all_rows(survey, ellipses.isel(network=slice(3, None)))
-    assert (
-        found["C1.norm.one.near"].finding.estimate == kept["C1.norm.one.near"].finding.estimate
-    )
+    assert found["C1.norm.one.near"].finding.estimate == kept["C1.norm.one.near"].finding.estimate
 
 
 def test_angles_with_zero_norm_are_counted_among_those_a_row_uses(survey, ellipses):

@@ -56,7 +56,9 @@ def test_random_label_members_are_left_out(survey):
 
 
 def size_rows(survey, settings=FAST):
-    return {row.question.key: row for row in size_and_loss(SharedPoints(survey, "made up", settings))}
+    return {
+        row.question.key: row for row in size_and_loss(SharedPoints(survey, "made up", settings))
+    }
 
 
 def gap_rows(survey, settings=FAST):
@@ -261,9 +263,9 @@ def slow_variances(slow, survey, row, statistic):
     return np.var(over_networks) * G / (G - 1), ((first - second) ** 2).mean() / 4
 
 
-def student(found, centre, V, n, P, question, back=math.tanh):
-    """Asserts interval and p of a row from the two variances."""
-    G = n
+def student(row, centre, V, units, back=math.tanh):
+    """Asserts interval and p of a row from the variances over architectures and points."""
+    found, question, (G, P) = row.finding, row.question, units
     df = sum(V) ** 2 / (V[0] ** 2 / (G - 1) + V[1] ** 2 / (P - 1))
     error = math.sqrt(sum(V))
     half = stats.t.ppf((1 + question.level(FAST)) / 2, df) * error
@@ -285,7 +287,7 @@ def test_correlations_and_their_errors_are_those_of_loops(survey, rows, key):
     assert row.finding.estimate == pytest.approx(math.tanh(centre))
     V = slow_variances(slow, survey, row, SLOW[key])
     P = 20 if "transitions" in key else 100
-    student(row.finding, centre, V, len(slow.names), P, row.question)
+    student(row, centre, V, (len(slow.names), P))
     assert row.n == len(slow.table)
     assert row.architectures == len(slow.names)
 
@@ -304,23 +306,19 @@ def test_the_cross_fitted_row_is_that_of_loops(survey, rows):
     splits = [(np.flatnonzero(member[:, k]), np.flatnonzero(member[:, k + 3])) for k in range(3)]
     centre = np.mean([both(everyone, *split) for split in splits])
     assert row.finding.estimate == pytest.approx(math.tanh(centre))
-    drawn = [
-        np.mean([both(who, *split) for split in splits]) for who in drawn_networks(slow, row)
-    ]
+    drawn = [np.mean([both(who, *split) for split in splits]) for who in drawn_networks(slow, row)]
     rng = row.question.draws(FAST, what="points")
     variances = []
     for split in splits:
         resampled = []
         counts = [resample_counts(rng, len(half), 50) for half in split]
         for column in range(50):
-            a, b = (
-                np.repeat(half, of[:, column]) for half, of in zip(split, counts, strict=True)
-            )
+            a, b = (np.repeat(half, of[:, column]) for half, of in zip(split, counts, strict=True))
             resampled.append(np.mean(both(everyone, a, b)))
         variances.append(np.var(resampled) * 50 / 49)
     G = len(slow.names)
     V = np.var(drawn) * G / (G - 1), np.mean(variances)
-    student(row.finding, centre, V, G, 100, row.question)
+    student(row, centre, V, (G, 100))
     assert "a lower bound" in " ".join(row.remarks)
     assert n == row.n
 
@@ -344,7 +342,7 @@ def test_the_regression_is_a_jackknife_of_statsmodels_fits(survey, rows):
     )
     V = (G - 1) / G * sum((b - whole) ** 2 for b in without), ((first - second) ** 2).mean() / 4
     assert row.finding.estimate == pytest.approx(whole)
-    student(row.finding, whole, V, G, 100, row.question, back=float)
+    student(row, whole, V, (G, 100), back=float)
     assert "R2" in " ".join(row.remarks)
 
 
@@ -389,9 +387,7 @@ def test_the_envelope_is_statsmodels_quantile_regression(survey, rows):
 
 def test_interactions_are_wald_tests_of_group_correlations(survey, rows):
     row, slow = rows["C0.loss.by_optimizer"], Slow(survey)
-    groups = [
-        (slow.table["optimizer"] == name).to_numpy() for name in ("adam", "momentum", "sgd")
-    ]
+    groups = [(slow.table["optimizer"] == name).to_numpy() for name in ("adam", "momentum", "sgd")]
     points = np.arange(100)
     effects = np.array([with_loss(slow, np.flatnonzero(member), points) for member in groups])
     drawn = np.array(
@@ -546,9 +542,7 @@ def test_infinite_input_does_not_apply(survey):
     changed["train_loss"][fitted[:2]] = np.nan
     found = size_rows(changed)
     for key in ("C0.loss", "C0.loss.within", "C0.best_tenth"):
-        assert found[key].remarks == (
-            "does not apply: train_loss is not finite for 2 networks",
-        )
+        assert found[key].remarks == ("does not apply: train_loss is not finite for 2 networks",)
     assert found["C0.size"].finding is not None
 
 

@@ -21,7 +21,7 @@ class Axis:
 
     name: str
     #: value of each (network,)
-    values: np.ndarray
+    places: np.ndarray
     #: architecture of each, as a number from 0 (network,)
     architecture: np.ndarray
 
@@ -39,8 +39,8 @@ class Axis:
     def levels(self) -> dict[str, np.ndarray]:
         """Value, in words -> whether each belongs to it (network,): all of them."""
         return {
-            f"{level:g}" if isinstance(level, float) else str(level): self.values == level
-            for level in sorted(set(self.values.tolist()))
+            f"{level:g}" if isinstance(level, float) else str(level): self.places == level
+            for level in sorted(set(self.places.tolist()))
         }
 
 

@@ -224,7 +224,7 @@ def answer(
     if clustered and architectures < settings.minimum_architectures:
         few.append(f"{architectures} architectures of at least {settings.minimum_architectures}")
     if few:
-        remarks = tuple(text for text in ("; ".join(few), instead()) if text)
+        remarks = tuple(text for text in (", ".join(few), instead()) if text)
         return Row(question, n, architectures, left_out, None, True, remarks)
     try:
         found = compute()

@@ -222,7 +222,8 @@ class Analysis(Section):
         le=1_000,
     )
     halvings: int = key(
-        "random halvings of the test points, which all networks share, for their part of the errors",
+        "random halvings of the test points, which all networks share, for their part of the "
+        "errors",
         unit="halvings",
         default=200,
         ge=50,

@@ -23,11 +23,11 @@ _HERE = Path(__file__).parent
 _READING = (
     "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
     "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
-    "below tests one claim on one dataset: an effect with its interval and a p-value. Intervals and "
-    "p count two errors, of networks (by architectures) and of the test points that all networks "
-    "share. Primary rows (in bold) are those that decide a claim; their p is adjusted by Holm’s "
-    "method for the number of primary rows of the dataset. Secondary rows show p as it is (levels "
-    "and limits: ‘analysis’ in the configuration). Verdicts:"
+    "below tests one claim on one dataset: an effect with its interval and a p-value. Intervals "
+    "and p count two errors, of networks (by architectures) and of the test points, which all "
+    "networks share. Primary rows (in bold) are those that decide a claim; their p is adjusted by "
+    "Holm’s method for the number of primary rows of the dataset. Secondary rows show p as it is "
+    "(levels and limits: ‘analysis’ in the configuration). Verdicts:"
 )
 _CLAIMS_COLUMNS = (
     *("key", "claim", "dataset", "quantity", "primary", "test", "n", "architectures", "left_out"),
