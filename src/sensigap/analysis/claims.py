@@ -54,7 +54,8 @@ def claims(
 
     Returns:
         One row a data set and key, with `COLUMNS`: `key` names the row among those of its data set
-        and stays when its words change; `primary` rows were named before looking; `n` networks
+        and stays when its words change; `primary` rows decide a claim, and were named before
+        looking, except on the digits, whose first results were known by then; `n` networks
         (pairs where a factor is compared) of so many `architectures`, `left_out` in words,
         `estimate` of the `effect` with the interval `low` to `high` that holds `level`, `p`
         (two-sided; of a claim of no relation that of equivalence), `p_holm` over the primary rows

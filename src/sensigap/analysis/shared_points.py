@@ -17,6 +17,8 @@ AGGREGATES = {
     "median": "median",
     "geometric": "geometric mean",
 }
+#: variables held at once, which bounds the memory
+_HELD = 4
 
 
 class SharedPoints:
@@ -35,6 +37,7 @@ class SharedPoints:
         """
         self.survey, self.dataset, self.settings = survey, dataset, settings
         self.count = survey.sizes["sample"]
+        self._held: dict[str, np.ndarray] = {}
         self._places = {name: k for k, name in enumerate(survey["network"].to_numpy().tolist())}
 
     @functools.cached_property
@@ -55,9 +58,14 @@ class SharedPoints:
         rng = draws(self.settings, self.dataset, "halvings of the transitions' points")
         return Halvings(rng, self.settings.halvings, len(self.path_points))
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as a data set's rows are made
     def _variable(self, name: str) -> np.ndarray:
-        return self.survey[name].transpose("network", "sample").to_numpy().astype(float)
+        """A variable of all networks (network, point); the last few are held."""
+        if name not in self._held:
+            while len(self._held) >= _HELD:
+                del self._held[next(iter(self._held))]
+            variable = self.survey[name].transpose("network", "sample")
+            self._held[name] = variable.to_numpy().astype(float)
+        return self._held[name]
 
     def values(self, name: str, networks: Sequence[str]) -> np.ndarray:
         """A variable at all test points (network, point)."""

@@ -25,7 +25,8 @@ _READING = (
     "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
     "below tests one claim on one dataset: an effect with its interval and a p-value. Intervals "
     "and p count two errors, of networks (by architectures) and of the test points, which all "
-    "networks share. Primary rows (in bold) are those that decide a claim; their p is adjusted by "
+    "networks share. Primary rows (in bold) are those that decide a claim. They were named before "
+    "looking, except on the digits, whose first results were known by then; their p is adjusted by "
     "Holm’s method for the number of primary rows of the dataset. Secondary rows show p as it is "
     "(levels and limits: ‘analysis’ in the configuration). Verdicts:"
 )
