@@ -24,6 +24,7 @@ from sensigap.analysis.verdicts import (
     union,
     verdict,
 )
+from sensigap.config import load
 from sensigap.report.claims import VERDICTS as TOLD
 
 FAST = Settings(bootstrap=200, point_networks=22, halvings=60, crossfit_splits=4)
@@ -482,6 +483,13 @@ def test_missing_store_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.zarr: no consolidated Zarr store"):
         write_claims({"synthetic": tmp_path / "none.zarr"}, tmp_path / "claims.csv", FAST)
     assert not (tmp_path / "claims.csv").exists()
+
+
+def test_the_configurations_settings_are_those_of_the_tests():
+    whole = load(
+        {"study": "t", "datasets": {"digits": {}}, "survey": [{"search": "grid", "axes": {}}]}
+    )
+    assert Settings(**whole.analysis.model_dump()) == Settings()
 
 
 def test_verdicts_are_those_of_the_specification_and_all_are_explained():

@@ -19,7 +19,7 @@ from sensigap.analysis.shared_points import SharedPoints, log_doubt
 from sensigap.analysis.verdicts import Settings, draws, judge
 from sensigap.seeds import generator
 
-SETTINGS = Settings(bootstrap=60, point_networks=22, halvings=50)
+SETTINGS = Settings(bootstrap=60, point_networks=22, halvings=20)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_the_share_within_bounds_is_that_of_a_loop(survey, rows):
     whole, of_halves = point_rows.inside_bounds(names, SharedPoints(survey, "made up", SETTINGS))
     assert whole == pytest.approx(values)
     assert of_halves.mean(axis=0)[:3] == pytest.approx(first)
-    assert of_halves.mean(axis=0)[50:53] == pytest.approx(second)
+    assert of_halves.mean(axis=0)[20:23] == pytest.approx(second)
 
 
 def test_intervals_cover_the_mean_over_networks_and_points():

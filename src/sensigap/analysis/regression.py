@@ -17,9 +17,11 @@ BENT = 0.05
 def regression(relation: Relation) -> Estimate:
     """Slope of y on x beside the dummies.
 
+    DEVIATION: STATISTICS, section 6, names the jackknife with t(G - 1) alone; here test points join
+    it, as they do every other row.
+
     CR3 over architectures for any number of them: the usual clustered errors reject a true null in
-    6 to 9% of trials, these in 1 to 3% (STATISTICS, section 3.8). Test points join it as in every
-    row.
+    6 to 9% of trials, these in 1 to 3% (STATISTICS, section 3.8).
 
     Args:
         relation: of x and y, with the names of the dummies.

@@ -1,10 +1,12 @@
 """Rows that are rank correlations over networks, with the axes they may be mixed by."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
+from sensigap.analysis.bootstrap import DoesNotApply
 from sensigap.analysis.errors import to_scale
 from sensigap.analysis.groups import Axis, interaction, mixed
 from sensigap.analysis.relations import Relation
@@ -79,10 +81,10 @@ def interaction_row(
     def compute() -> Finding:
         relation = make()
         by = axis(table, name)
-        effects = {
-            group: float(to_scale("correlation", relation.some(member).value()))
-            for group, member in by.groups.items()
-        }
+        effects = {}
+        for group, member in by.groups.items():
+            with contextlib.suppress(DoesNotApply):
+                effects[group] = float(to_scale("correlation", relation.some(member).value()))
 
         def resample(member: np.ndarray, counts: np.ndarray) -> np.ndarray:
             return relation.some(member).resampled(counts)

@@ -278,8 +278,8 @@ def holm_adjusted(p: np.ndarray) -> np.ndarray:
 def gates(rows: Sequence[Row]) -> np.ndarray:
     """What each row's presumed effect has for p (row,), adjusted as the row's own; NaN: none.
 
-    That is Holm's adjustment with this p in the place of the row's; a secondary row's stays as it
-    is.
+    ASSUME: 'significantly above 0' is meant at the row's own level, so this is Holm's adjustment
+    with this p in the place of the row's; a secondary row's stays as it is.
     """
     result = np.array([row.finding.gate if row.finding else math.nan for row in rows])
     for _, places, p in _families(rows):
