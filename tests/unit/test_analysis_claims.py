@@ -486,9 +486,8 @@ def test_missing_store_is_named(tmp_path):
 
 
 def test_the_configurations_settings_are_those_of_the_tests():
-    whole = load(
-        {"study": "t", "datasets": {"digits": {}}, "survey": [{"search": "grid", "axes": {}}]}
-    )
+    survey = [{"search": "grid", "axes": {"seed": [0]}}]
+    whole = load({"study": "t", "datasets": {"digits": {}}, "survey": survey})
     assert Settings(**whole.analysis.model_dump()) == Settings()
 
 
