@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 
 import numpy as np
@@ -6,6 +7,7 @@ import numpy as np
 from sensigap.config import load
 from sensigap.design import design, network, table
 from sensigap.factors import FACTORS
+from sensigap.spec import NetworkSpec
 
 AXES = {"depth": [1, 2, 3], "width": [16, 32], "unit": ["relu", "hardtanh"]}
 
@@ -83,6 +85,7 @@ def test_pairs_differ_in_their_factor_alone():
         "noise": {"input_noise"},
         "noise_half": {"input_noise"},
     }
+    names = [field.name for field in dataclasses.fields(NetworkSpec)]
     for factor, fields in differing.items():
         sides = {}
         for member in members.values():
@@ -96,7 +99,7 @@ def test_pairs_differ_in_their_factor_alone():
             )
             worse, better = (specs[side.name] for side in FACTORS[factor].sides)
             assert better.id == pair
-            assert {f for f in vars(worse) if getattr(worse, f) != getattr(better, f)} == fields
+            assert {f for f in names if getattr(worse, f) != getattr(better, f)} == fields
 
 
 def test_a_data_set_decides_what_its_sides_have():

@@ -86,9 +86,11 @@ def noisy_loop(spec, data, steps):
     module = networks.initial([spec], data.train.inputs, CLASSES).sequential(0)
     optimizer = torch.optim.SGD(module.parameters(), spec.learning_rate, momentum=0.9)
     labels = torch.from_numpy(data.train_labels)
-    for step, index in enumerate(batches(spec.seed, TRAIN, spec.batch_size, 0, steps)):
+    for step, index in enumerate(
+        torch.tensor(batches(spec.seed, TRAIN, spec.batch_size, 0, steps))
+    ):
         optimizer.zero_grad()
-        x = data.train.plain[torch.from_numpy(index.copy())]
+        x = data.train.plain[index]
         x = x + torch.from_numpy(slow_noise(spec, data.train.inputs, step))
         torch.nn.functional.cross_entropy(module(x), labels[index]).backward()
         optimizer.step()

@@ -88,9 +88,9 @@ def plain_loop(spec, data, steps):
     module = networks.initial([spec], data.train.inputs, CLASSES).sequential(0)
     optimizer = PEERS[spec.optimizer](module.parameters(), spec.learning_rate)
     labels = torch.from_numpy(data.train_labels)
-    for index in batches(spec.seed, TRAIN, spec.batch_size, 0, steps):
+    for index in torch.tensor(batches(spec.seed, TRAIN, spec.batch_size, 0, steps)):
         optimizer.zero_grad()
-        x = data.train.plain[torch.from_numpy(index)]
+        x = data.train.plain[index]
         torch.nn.functional.cross_entropy(module(x), labels[index]).backward()
         optimizer.step()
     return module
