@@ -180,12 +180,29 @@ def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSp
     record = FACTORS[factor]
     for dataset in block.datasets or study.datasets:
         worse, better = (side.made(study.dataset(dataset)) for side in record.sides)
-        for axes in _grid(block.axes):
+        for axes in _bases(block):
             values = {**record.usual, **axes}
             yield (
                 network(study, dataset, {**values, **worse}),
                 network(study, dataset, {**values, **better}),
             )
+
+
+def _bases(block: Factor) -> list[dict[str, Any]]:
+    """What the pairs of a factor share: all combinations, or `draws` of each architecture.
+
+    The combinations of an architecture have an order that depends on their values alone.
+    """
+    combinations = list(_grid(block.axes))
+    if block.draws is None:
+        return combinations
+    drawn: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
+    for i, values in enumerate(combinations):
+        name = "/".join(f"{key} {_plain(values[key])}" for key in sorted(values))
+        place = seeds.share(0, "pairs of an architecture", name), i
+        drawn.setdefault((values.get("depth"), values.get("width")), []).append(place)
+    kept = sorted(i for places in drawn.values() for _, i in sorted(places)[: block.draws])
+    return [combinations[i] for i in kept]
 
 
 def table(members: Mapping[str, Member]) -> str:

@@ -42,10 +42,10 @@ survey:
   - {search: random, draws: 20, seed: 0, axes: {width: [1, 2, 3, 4], seed: [0, 1, 2, 3, 4]}}
   - {search: rows, rows: [{depth: 4, width: 32}, {stop: loss, target_loss: 0.01}]}
 factors:
-  labels: {axes: {width: [64]}, datasets: null}
+  labels: {axes: {width: [64]}, datasets: null, draws: null}
   augmentation: {axes: {width: [64]}}
   unit: {axes: {width: [64], optimizer: [adam, lbfgs]}, datasets: [digits]}
-  augmentation_10: {axes: {width: [64]}}
+  augmentation_10: {axes: {width: [64]}, draws: 2}
   batch: {axes: {width: [64], learning_rate: [0.1, 0.2], augmentation: [true],
     augmentation_share: [0.5]}}
   batch_loss: {axes: {width: [64], target_loss: [0.1, 0.01], input_noise: [0.1]}}

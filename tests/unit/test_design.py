@@ -1,3 +1,4 @@
+import collections
 import csv
 import dataclasses
 import io
@@ -136,6 +137,28 @@ def test_a_data_set_decides_what_its_sides_have():
         assert found == {("loss", 0.01)}
         noisy = sides("noise_half", dataset)
         assert [noisy[side].input_noise for side in ("none", "noise")] == [0, noise]
+
+
+def test_every_architecture_of_a_factor_has_its_draws_and_keeps_them():
+    axes = {"depth": [1, 2, 3, 4], "width": [16, 32, 48], "gain": [1, 2, 4], "seed": [0, 1]}
+
+    def bases(factor="unit", **changes):
+        block = {"axes": axes | changes.pop("axes", {}), **changes}
+        members = design(study(factors={factor: block}))
+        better = FACTORS[factor].better.name
+        specs = [m.spec for m in members.values() if m.pairs.get(factor, ("", ""))[1] == better]
+        return {(s.depth, s.width, s.gain, s.seed) for s in specs}
+
+    two = bases(draws=2)
+    counts = collections.Counter(base[:2] for base in two)
+    assert len(counts) == 12
+    assert set(counts.values()) == {2}
+    assert {base[2] for base in two} == {1, 2, 4}
+    assert two < bases(draws=3) < bases()
+    assert bases(draws=6) == bases(draws=100) == bases()
+    # one and the same for other factors; more architectures leave the old ones as they are
+    assert bases("labels", draws=2) == two
+    assert two < bases(draws=2, axes={"width": [16, 32, 48, 64]})
 
 
 def test_an_axis_goes_before_what_a_factor_takes_by_itself():

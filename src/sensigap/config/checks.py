@@ -93,8 +93,8 @@ def _draws(valid: Valid) -> Iterator[Fault]:
     for path, block in valid.blocks():
         axes, draws = as_mapping(block.get("axes")), block.get("draws")
         lists = list(axes.values())
-        if "seed" not in axes:
-            continue  # every draw then has a seed of its own, and no two are the same network
+        if "seed" not in axes or path[0] == "factors":
+            continue  # every draw has a seed of its own; of a factor, none is drawn twice
         if not isinstance(draws, int) or not lists or not all(isinstance(v, list) for v in lists):
             continue
         combinations = math.prod(len(values) for values in lists)

@@ -146,6 +146,15 @@ class Factor(Section):
     """Pairs of networks that share every hyper-parameter and the seeds and differ in the factor."""
 
     datasets: DatasetNames = None
+    draws: int | None = key(
+        "pairs of each architecture (depth and width), drawn from the combinations of the other "
+        "axes, the same in every factor with these axes; raising it only adds; null: every "
+        "combination",
+        unit="pairs",
+        default=None,
+        ge=1,
+        le=10_000_000,
+    )
     axes: Axes = key(
         "every combination is one pair; must not hold the factor's own hyper-parameter"
     )
