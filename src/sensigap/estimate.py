@@ -84,17 +84,21 @@ class Estimate:
 
     @functools.cache  # noqa: B019
     def _model(self, stage: str, of: str) -> float:
-        if stage == "train":
-            flops = sum(map(cost.training_flops, self.plan.known[of]))
-            return cost.seconds(flops, gpu=self.gpu)
-        if stage in MEASURES:
-            settings = self.plan.settings(stage, of)
-            flops = sum(
-                cost.measuring_flops(stage, spec, settings) for spec in self.plan.takes(stage, of)
-            )
-            return cost.seconds(flops, gpu=self.gpu and MEASURES[stage].device)
+        if stage not in AFTERWARDS:
+            on_gpu = stage == "train" or MEASURES[stage].device
+            return cost.seconds(self._flops(stage, of), gpu=self.gpu and on_gpu)
         start, each = AFTERWARDS[stage]
         return start + each * len(self.plan.members)
+
+    @functools.cache  # noqa: B019
+    def _flops(self, stage: str, of: str) -> float:
+        """Operations of a job that trains or measures a cohort."""
+        if stage == "train":
+            return sum(map(cost.training_flops, self.plan.known[of]))
+        settings = self.plan.settings(stage, of)
+        return sum(
+            cost.measuring_flops(stage, spec, settings) for spec in self.plan.takes(stage, of)
+        )
 
     def _memory(self, stage: str, of: str) -> float:
         gpu = self.gpu and (stage == "train" or (stage in MEASURES and MEASURES[stage].device))
@@ -294,21 +298,11 @@ class Estimate:
         return "\n".join(lines)
 
     def _gpu_seconds(self) -> float:
-        plan = self.plan
-        total = 0.0
-        for job in self.jobs:
-            if not job.needed or job.stage in AFTERWARDS:
-                continue
-            if job.stage == "train":
-                flops = sum(map(cost.training_flops, plan.specs[job.of]))
-            else:
-                settings = plan.settings(job.stage, job.of)
-                flops = sum(
-                    cost.measuring_flops(job.stage, spec, settings)
-                    for spec in plan.takes(job.stage, job.of)
-                )
-            total += cost.seconds(flops, gpu=True)
-        return total
+        return sum(
+            cost.seconds(self._flops(job.stage, job.of), gpu=True)
+            for job in self.jobs
+            if job.needed and job.stage not in AFTERWARDS
+        )
 
 
 def _free(folder: Path) -> float:
