@@ -25,6 +25,8 @@ GPU_START_S = 12.0
 #: operations that an activation costs in a step beside the products, and a network's step itself
 _AN_ACTIVATION = 400.0
 _A_STEP = 4e5
+#: operations that a number of input noise costs in a step: 2 ns
+_A_NOISE = 160.0
 #: evaluations of a network that L-BFGS makes of the full batch.
 #: ASSUME: it ends by its tolerances after about a tenth of 100 steps of 25 evaluations
 LBFGS_EVALUATIONS = 250
@@ -52,6 +54,8 @@ def training_flops(spec: NetworkSpec) -> float:
     # forward, gradient of the weights, gradient of the inputs (not of the first layer's)
     products = 2.0 * images * (3 * weights - facts.inputs * spec.width)
     step = products + _AN_ACTIVATION * images * spec.width * spec.depth + _A_STEP
+    if spec.input_noise:
+        step += _A_NOISE * images * facts.inputs
     looks = 2.0 * weights * (_CHECKS * spec.train_size + facts.test_size)
     return step * steps + looks
 
@@ -105,7 +109,10 @@ def training_bytes(specs: Iterable[NetworkSpec], *, gpu: bool = False) -> float:
     largest = max(
         parameters(spec) + 2 * spec.batch_size * spec.width * spec.depth for spec in specs
     )
-    return process + 1.5 * images_bytes(facts) + 3 * weights_bytes(specs) + 8 * 4.0 * largest
+    # the images of a step, which a full batch copies
+    step = 4.0 * facts.inputs * max(spec.batch_size for spec in specs)
+    kept = 1.5 * images_bytes(facts) + 3 * weights_bytes(specs)
+    return process + kept + step + 8 * 4.0 * largest
 
 
 def measuring_bytes(

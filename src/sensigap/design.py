@@ -113,6 +113,8 @@ def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpe
         }
     if chosen["stop"] != "loss":
         chosen["target_loss"] = 0.0
+    if not augmented:
+        chosen["augmentation_share"] = 1.0
     for key, value in chosen.items():
         # a configuration may write 1 for 1.0
         chosen[key] = HYPERPARAMETERS[key][0](value)
@@ -123,6 +125,7 @@ def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpe
         subset_seed=settings.subset_seed,
         max_shift=settings.max_shift if augmented else 0,
         flip=settings.flip and augmented,
+        shift_mode=settings.shift_mode if augmented and settings.max_shift else "zeros",
         fit_accuracy=float(settings.fit_accuracy),
         **chosen,
     )
@@ -174,13 +177,32 @@ def _plain(value: Any) -> str:
 
 def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSpec, NetworkSpec]]:
     """Pairs (presumed worse, presumed better) that differ in one factor."""
-    worse, better = (side.hyperparameters for side in FACTORS[factor].sides)
+    record = FACTORS[factor]
     for dataset in block.datasets or study.datasets:
-        for values in _grid(block.axes):
+        worse, better = (side.made(study.dataset(dataset)) for side in record.sides)
+        for axes in _bases(block):
+            values = {**record.usual, **axes}
             yield (
                 network(study, dataset, {**values, **worse}),
                 network(study, dataset, {**values, **better}),
             )
+
+
+def _bases(block: Factor) -> list[dict[str, Any]]:
+    """What the pairs of a factor share: all combinations, or `draws` of each architecture.
+
+    The combinations of an architecture have an order that depends on their values alone.
+    """
+    combinations = list(_grid(block.axes))
+    if block.draws is None:
+        return combinations
+    drawn: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
+    for i, values in enumerate(combinations):
+        name = "/".join(f"{key} {_plain(values[key])}" for key in sorted(values))
+        place = seeds.share(0, "pairs of an architecture", name), i
+        drawn.setdefault((values.get("depth"), values.get("width")), []).append(place)
+    kept = sorted(i for places in drawn.values() for _, i in sorted(places)[: block.draws])
+    return [combinations[i] for i in kept]
 
 
 def table(members: Mapping[str, Member]) -> str:

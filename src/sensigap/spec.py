@@ -13,6 +13,7 @@ SEED_MAX = 2**32 - 1
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop", "lbfgs")
 LABELS = ("true", "random")
 STOPS = ("steps", "fitted", "loss")
+SHIFT_MODES = ("zeros", "wrap")
 #: dtype of weights and training; 'tf32' and 'bf16' are float32 weights whose training steps
 #: multiply matrices rounded to TensorFloat-32 or bfloat16
 PRECISIONS = ("float32", "float64", "tf32", "bf16")
@@ -156,8 +157,8 @@ class NetworkSpec:
     seed: Annotated[
         int,
         _H(
-            long_name="seed of weights, batches, labels and augmentation",
-            key="seed of initial weights, batch order, random labels and augmentation",
+            long_name="seed of weights, batches, labels, augmentation and input noise",
+            key="seed of initial weights, batch order, random labels, augmentation and input noise",
             usual=0,
             ge=0,
             le=SEED_MAX,
@@ -182,6 +183,34 @@ class NetworkSpec:
     #: each way; 0 for none
     max_shift: Annotated[int, _H(long_name="largest random translation", units="pixel")] = 0
     flip: Annotated[bool, _H(long_name="random horizontal flips")] = False
+    #: 'zeros' where `max_shift` is 0
+    shift_mode: Annotated[
+        str, _H(long_name="what enters a translated image: zeros or wrap", choices=SHIFT_MODES)
+    ] = "zeros"
+    #: 1 where nothing is augmented
+    augmentation_share: Annotated[
+        float,
+        _H(
+            long_name="share of drawn images that are augmented",
+            key="share of drawn images that are augmented, the others being as they are; only with "
+            "augmentation",
+            usual=1.0,
+            ge=0.001,
+            le=1,
+        ),
+    ] = 1.0
+    input_noise: Annotated[
+        float,
+        _H(
+            long_name="standard deviation of training noise on standardised inputs",
+            key="standard deviation of Gaussian noise added to standardised inputs in training, "
+            "drawn anew for every image drawn; losses, fit and measures are at clean inputs; not "
+            "with lbfgs",
+            usual=0.0,
+            ge=0,
+            le=100,
+        ),
+    ] = 0.0
     stop: Annotated[
         str,
         _H(

@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 
 from sensigap import survey as stores
+from sensigap.config.models import Dataset, resolve
+from sensigap.datasets.known import KNOWN
 from sensigap.factors import FACTORS, Side
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 from sensigap.schema import SCHEMAS
@@ -17,6 +19,8 @@ DEPTHS = (1, 2, 3, 4)
 WIDTHS = (16, 32, 64, 128)
 UNITS = ("relu", "relu6", "hardtanh", "hardsigmoid")
 GAINS = (0.5, 1.0, 2.0, 4.0)
+#: of the data set that sides take values from
+SETTINGS = resolve(Dataset(primary_share=0.1), KNOWN["digits"])
 
 
 def survey(
@@ -87,6 +91,9 @@ def survey(
         "labels": np.full(total, "true", object),
         "max_shift": np.zeros(total, int),
         "flip": np.zeros(total, bool),
+        "shift_mode": np.full(total, "zeros", object),
+        "augmentation_share": np.ones(total),
+        "input_noise": np.zeros(total),
         "stop": np.full(total, "steps", object),
         "fit_accuracy": np.ones(total),
         "target_loss": np.zeros(total),
@@ -328,7 +335,7 @@ def slices(dataset: xr.Dataset, *, edges: int = 60, seed: int = 0) -> xr.Dataset
 
 def _set_side(table: dict[str, np.ndarray], side: Side, row: int) -> None:
     """Gives a pair's network the hyper-parameters of its side."""
-    for name, value in side.hyperparameters.items():
+    for name, value in side.made(SETTINGS).items():
         if name == "augmentation":
             table["max_shift"][row] = 1 if value else 0
             continue

@@ -74,14 +74,15 @@ def test_a_pair_with_one_side_is_an_error(survey):
 def test_a_survey_without_pairs_has_too_few():
     survey = synthetic.survey(networks=30, pairs={"labels": 25}, samples=40)
     rows = factors.factor_rows(survey, "synthetic", FAST)
-    assert [row.n for row in rows[3:]] == [0] * 9
+    assert [row.n for row in rows[3:]] == [0] * 3 * (len(FACTORS) - 1)
     assert all(row.too_few for row in rows[3:])
     assert rows[3].left_out == "0 of 0 pairs"
 
 
 def test_rows_are_wilcoxon_tests_of_the_pairs(survey):
     rows = factors.factor_rows(survey, "synthetic", FAST)
-    assert [row.question.claim for row in rows] == ["C3"] * 6 + ["C4"] * 6
+    claims = sorted(record.claim for record in FACTORS.values() for _ in range(3))
+    assert [row.question.claim for row in rows] == claims
     by_quantity = {row.question.quantity: row for row in rows}
     for factor in FACTORS:
         table, _ = factors.pairs(survey, factor)
@@ -97,7 +98,7 @@ def test_rows_are_wilcoxon_tests_of_the_pairs(survey):
             assert row.n == len(table)
             assert row.result.estimate == pytest.approx(values.mean())
             expected = stats.wilcoxon(values.round(12), zero_method="pratt").pvalue
-            assert row.result.p == pytest.approx(expected, rel=0.02)
+            assert row.result.p == pytest.approx(expected, rel=0.04)
 
 
 def test_pairs_without_a_logarithm_are_left_out(survey):
@@ -105,7 +106,8 @@ def test_pairs_without_a_logarithm_are_left_out(survey):
     table, _ = factors.pairs(survey, "unit")
     changed["sensitivity"].loc[{"network": table["worse_network"].iloc[:2].tolist()}] = 0
     changed["mean_transitions"].loc[{"network": table["better_network"].iloc[:3].tolist()}] = np.nan
-    gap, norm, transitions = factors.factor_rows(changed, "synthetic", FAST)[-3:]
+    rows = factors.factor_rows(changed, "synthetic", FAST)
+    gap, norm, transitions = (row for row in rows if ".unit." in row.question.key)
     assert gap.n == len(table)
     assert norm.n == len(table) - 2
     assert "2 with J = 0 at every test point of a side" in norm.left_out
@@ -113,11 +115,11 @@ def test_pairs_without_a_logarithm_are_left_out(survey):
     assert "3 without measured transitions" in transitions.left_out
 
 
-def test_batch_rows_state_the_deviation_and_the_exception(survey):
+def test_lbfgs_rows_state_the_deviation_and_the_exception(survey):
     rows = [
         row
         for row in factors.factor_rows(survey, "synthetic", FAST)
-        if row.question.quantity.startswith("batch")
+        if row.question.quantity.startswith("lbfgs")
     ]
     assert all("DEVIATION: optimizer, batch size, learning rate" in row.note for row in rows)
     agrees = "do not follow generalization for this factor, so that 'contradicted' here agrees"
@@ -128,7 +130,8 @@ def test_the_units_thresholds_are_told_beside_their_transitions(survey):
     rows = factors.factor_rows(survey, "synthetic", FAST)
     told = [row.question.quantity for row in rows if "two thresholds" in row.note]
     assert told == ["unit: transitions"]
-    assert "untrained networks already differ" in rows[-1].note
+    (row,) = (row for row in rows if row.question.quantity in told)
+    assert "untrained networks already differ" in row.note
 
 
 def dealt_out(survey, count, shift):

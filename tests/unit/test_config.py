@@ -28,11 +28,12 @@ FULL = """
 study: full
 data_root: null
 datasets:
-  digits: {train_size: 400, subset_seed: 3, max_shift: null, flip: null, fit_accuracy: null}
+  digits: {train_size: 400, subset_seed: 3, max_shift: null, flip: null, shift_mode: wrap,
+    primary_share: 0.1, input_noise: null, fit_accuracy: null}
   cifar100: {}
 defaults: {depth: 2, width: 64, unit: relu, optimizer: momentum, learning_rate: 0.03,
-  batch_size: 64, gain: 1.0, steps: 1000, seed: 0, labels: "true", augmentation: false, stop: steps,
-  target_loss: 0.0, precision: float32}
+  batch_size: 64, gain: 1.0, steps: 1000, seed: 0, labels: "true", augmentation: false,
+  augmentation_share: 1.0, input_noise: 0.0, stop: steps, target_loss: 0.0, precision: float32}
 survey:
   - search: grid
     datasets: [digits]
@@ -41,10 +42,15 @@ survey:
   - {search: random, draws: 20, seed: 0, axes: {width: [1, 2, 3, 4], seed: [0, 1, 2, 3, 4]}}
   - {search: rows, rows: [{depth: 4, width: 32}, {stop: loss, target_loss: 0.01}]}
 factors:
-  labels: {axes: {width: [64]}, datasets: null}
+  labels: {axes: {width: [64]}, datasets: null, draws: null}
   augmentation: {axes: {width: [64]}}
   unit: {axes: {width: [64], optimizer: [adam, lbfgs]}, datasets: [digits]}
-  batch: {axes: {width: [64], learning_rate: [0.1]}}
+  augmentation_10: {axes: {width: [64]}, draws: 2}
+  batch: {axes: {width: [64], learning_rate: [0.1, 0.2], augmentation: [true],
+    augmentation_share: [0.5]}}
+  batch_loss: {axes: {width: [64], target_loss: [0.1, 0.01], input_noise: [0.1]}}
+  lbfgs: {axes: {width: [64], learning_rate: [0.1]}}
+  noise: {axes: {width: [64], augmentation: [true]}}
 measures:
   transitions: {points: null, seed: 0}
   complexity: {points: 200, draws: 10, drop: 0.1, seed: 0}
@@ -130,8 +136,14 @@ def test_null_stands_for_the_data_sets_own_default():
     study = config.load(
         small(
             datasets={
-                "digits": {"train_size": 300, "subset_seed": 5, "flip": True},
-                "cifar100": {"subset_seed": 5},
+                "digits": {
+                    "train_size": 300,
+                    "subset_seed": 5,
+                    "flip": True,
+                    "shift_mode": "wrap",
+                    "primary_share": 0.1,
+                },
+                "cifar100": {"subset_seed": 5, "input_noise": 0.25},
             }
         )
     )
@@ -141,6 +153,9 @@ def test_null_stands_for_the_data_sets_own_default():
         "subset_seed": 5,
         "max_shift": 1,
         "flip": True,
+        "shift_mode": "wrap",
+        "primary_share": 0.1,
+        "input_noise": 0.47,
         "fit_accuracy": 1.0,
     }
     assert cifar100.model_dump() == {
@@ -148,6 +163,9 @@ def test_null_stands_for_the_data_sets_own_default():
         "subset_seed": 0,  # of the whole set a seed decides nothing
         "max_shift": 4,
         "flip": True,
+        "shift_mode": "zeros",
+        "primary_share": 1.0,
+        "input_noise": 0.25,
         "fit_accuracy": 0.999,
     }
     assert [study.settings("transitions", name)["points"] for name in ("digits", "cifar100")] == [
@@ -349,8 +367,16 @@ FAULTS = {
         {"measures.slices.networks[0].batch_size": ["found 501"]},
     ),
     "the whole training set as a minibatch": (
-        small(factors={"batch": {"axes": {"width": [64], "batch_size": [500]}}}),
-        {"factors.batch.axes.batch_size[0]": ["below 500", "minibatch side"]},
+        small(
+            factors={
+                "batch": {"axes": {"width": [64], "batch_size": [500]}},
+                "lbfgs": {"axes": {"width": [64], "batch_size": [500]}},
+            }
+        ),
+        {
+            "factors.batch.axes.batch_size[0]": ["below 500", "minibatch side"],
+            "factors.lbfgs.axes.batch_size[0]": ["below 500", "minibatch side"],
+        },
     ),
     "stop: loss without a target": (
         small(survey=rows({"stop": "loss"})),
@@ -383,9 +409,68 @@ FAULTS = {
         small(survey=grid(optimizer=["sgd", "lbfgs"], precision=["float32", "bf16"])),
         {"survey[0].axes.precision[1]": ["networks with lbfgs", "float32 or float64"]},
     ),
-    "augmentation on both sides of the factor batch": (
-        small(factors={"batch": {"axes": {"augmentation": [True]}}}),
-        {"factors.batch.axes.augmentation[0]": ["found true", "cannot be augmented"]},
+    "augmentation on both sides of the factor lbfgs": (
+        small(factors={"lbfgs": {"axes": {"augmentation": [True], "input_noise": [0, 0.1]}}}),
+        {
+            "factors.lbfgs.axes.augmentation[0]": ["found true", "false in the factor lbfgs"],
+            "factors.lbfgs.axes.input_noise[1]": ["found 0.1", "0 in the factor lbfgs"],
+        },
+    ),
+    "input noise with lbfgs": (
+        small(survey=grid(optimizer=["sgd", "lbfgs"], input_noise=[0.0, 0.2])),
+        {"survey[0].axes.optimizer[1]": ["networks with input_noise", "a block of its own"]},
+    ),
+    "input noise of the defaults with lbfgs": (
+        small(
+            defaults={"input_noise": 0.2},
+            survey=grid(optimizer=["lbfgs"]),
+            factors={"lbfgs": {"axes": {"width": [8]}}},
+        ),
+        {
+            "survey[0].axes.optimizer[0]": ["networks with input_noise"],
+            "defaults.input_noise": ["found 0.2", "0 in the factor lbfgs"],
+        },
+    ),
+    "a share of augmentation with lbfgs": (
+        small(survey=rows({"optimizer": "lbfgs", "augmentation_share": 0.5})),
+        {
+            "survey[0].rows[0].optimizer": ["networks with augmentation_share"],
+            "survey[0].rows[0].augmentation_share": ["found 0.5", "only with augmentation"],
+        },
+    ),
+    "a share without augmentation": (
+        small(survey=grid(augmentation=[False], augmentation_share=[1, 0.5])),
+        {"survey[0].axes.augmentation_share[1]": ["found 0.5", "only with augmentation: true"]},
+    ),
+    "a default share that nothing uses": (
+        small(defaults={"augmentation_share": 0.5}),
+        {"defaults.augmentation_share": ["only where some network has augmentation: true"]},
+    ),
+    "no share": (
+        small(defaults={"augmentation_share": 0}, datasets={"digits": {"primary_share": 1.5}}),
+        {
+            "defaults.augmentation_share": ["found 0", "from 0.001 to 1"],
+            "datasets.digits.primary_share": ["found 1.5", "from 0.001 to 1"],
+        },
+    ),
+    "noise below zero": (
+        small(defaults={"input_noise": -0.1}, datasets={"digits": {"input_noise": 0}}),
+        {
+            "defaults.input_noise": ["found -0.1", "from 0 to 100"],
+            "datasets.digits.input_noise": ["found 0", "from 0.001"],
+        },
+    ),
+    "an unknown way of shifting": (
+        small(datasets={"digits": {"shift_mode": "wrapped"}}),
+        {"datasets.digits.shift_mode": ['found "wrapped"', "zeros, wrap", "did you mean wrap?"]},
+    ),
+    "the noise factor with lbfgs": (
+        small(factors={"noise": {"axes": {"optimizer": ["sgd", "lbfgs"]}}}),
+        {"factors.noise.axes.optimizer[1]": ["networks with input_noise"]},
+    ),
+    "a loss of 0 to stop at": (
+        small(factors={"batch_loss": {"axes": {"target_loss": [0.1, 0.0]}}}),
+        {"factors.batch_loss.axes.target_loss[1]": ["found 0.0", "above 0"]},
     ),
     "the augmentation factor with lbfgs": (
         small(factors={"augmentation": {"axes": {"optimizer": ["lbfgs"]}}}),
@@ -396,16 +481,28 @@ FAULTS = {
             factors={
                 "unit": {"axes": {"unit": ["relu"], "width": [8]}},
                 "batch": {"axes": {"optimizer": ["sgd"]}},
+                "batch_loss": {"axes": {"stop": ["loss"]}},
+                "augmentation": {"axes": {"augmentation_share": [0.1]}},
             }
         ),
         {
             "factors.unit.axes.unit": ["own hyper-parameter"],
             "factors.batch.axes.optimizer": ["own hyper-parameter"],
+            "factors.batch_loss.axes.stop": ["own hyper-parameter"],
+            "factors.augmentation.axes.augmentation_share": ["own hyper-parameter"],
         },
     ),
     "several values that the full batch does not use": (
-        small(factors={"batch": {"axes": {"width": [64], "steps": [1, 2]}}}),
-        {"factors.batch.axes.steps": ["found 2 values", "several pairs"]},
+        small(
+            factors={
+                "lbfgs": {"axes": {"width": [64], "steps": [1, 2]}},
+                "batch": {"axes": {"steps": [1, 2], "batch_size": [8, 16]}},
+            }
+        ),
+        {
+            "factors.lbfgs.axes.steps": ["found 2 values", "several pairs"],
+            "factors.batch.axes.batch_size": ["found 2 values", "several pairs"],
+        },
     ),
     "too few images for ellipses": (
         small(datasets={"digits": {"train_size": 20}}, defaults={"batch_size": 8}),
@@ -451,6 +548,14 @@ def test_lawful_neighbours_of_faults():
         small(defaults={"stop": "loss", "target_loss": 0.1}),
         small(defaults={"target_loss": 0.1}, survey=grid(stop=["steps", "loss"])),
         small(datasets={"digits": {"max_shift": 0}}),
+        # a share of the defaults is for those networks that are augmented
+        small(
+            defaults={"augmentation_share": 0.5},
+            survey=[*grid(augmentation=[False, True]), *grid(optimizer=["lbfgs"])],
+            factors={"lbfgs": {"axes": {"width": [8]}}},
+        ),
+        small(factors={"batch_loss": {"axes": {"width": [8]}}}),
+        small(factors={"batch": {"axes": {"augmentation": [True], "input_noise": [0.1]}}}),
         small(datasets={"digits": {"max_shift": 0, "flip": True}}, defaults={"augmentation": True}),
         small(datasets={"digits": {"train_size": 21}}, defaults={"batch_size": 21}),
     ):
@@ -528,7 +633,7 @@ def test_names_are_those_of_the_library():
     assert set(axes) == set(config.Row.__annotations__) == set(config.Defaults.model_fields)
 
     # every field of a network that a data set does not decide is a key
-    decided = {"train_size", "subset_seed", "max_shift", "flip", "fit_accuracy"}
+    decided = {"train_size", "subset_seed", "max_shift", "flip", "shift_mode", "fit_accuracy"}
     assert set(axes) == set(spec.HYPERPARAMETERS) - decided | {"augmentation"}
     keys = config.json_schema()["$defs"]["Defaults"]["properties"]
     assert keys["unit"]["enum"] == list(units.UNITS)

@@ -1,6 +1,7 @@
 """Images in memory: standardisation, subsets, the embedded digits, and the store."""
 
 import hashlib
+import math
 import subprocess
 import sys
 import warnings
@@ -211,3 +212,40 @@ def test_importing_the_package_is_cheap():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "torchvision", "sklearn", "pandas", "xarray", "zarr", "pydantic"}
     assert heavy & set(done.stdout.split()) == set()
+
+
+# --- the dose of input noise ----------------------------------------------------------------------
+
+
+def test_the_dose_of_noise_is_a_quantile_of_distances_between_classes():
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(60, 7)), rng.integers(0, 3, 60)
+    nearest = [
+        min(
+            math.dist(image, other)
+            for other, second in zip(images, labels, strict=True)
+            if second != label
+        )
+        for image, label in zip(images, labels, strict=True)
+    ]
+    for quantile in (0.0, 0.01, 0.5):
+        expected = np.quantile(nearest, quantile) / math.sqrt(7)
+        assert datasets.noise_dose(images, labels, quantile) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_dose_does_not_depend_on_how_many_distances_are_held(monkeypatch):
+    rng = np.random.default_rng(1)
+    images, labels = rng.normal(size=(50, 5)), rng.integers(0, 2, 50)
+    expected = datasets.noise_dose(images, labels)
+    monkeypatch.setattr("sensigap.datasets.images._DISTANCES", 60)
+    assert datasets.noise_dose(images, labels) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_digits_dose_is_the_one_that_is_known(digits):
+    found = datasets.noise_dose(datasets.standardise(digits.train_images), digits.train_labels)
+    assert f"{found:.2f}" == f"{KNOWN['digits'].input_noise:.2f}"
+
+
+def test_one_class_has_no_dose():
+    with pytest.raises(ValueError, match="3 images of one class: expected two classes"):
+        datasets.noise_dose(np.eye(3), np.zeros(3, int))

@@ -1,3 +1,4 @@
+import collections
 import csv
 import dataclasses
 import io
@@ -66,14 +67,24 @@ def test_pairs_differ_in_their_factor_alone():
         "labels": {"axes": {"depth": [1, 2]}},
         "augmentation": {"axes": {"depth": [1, 2]}},
         "unit": {"axes": {"depth": [1, 2], "labels": ["true", "random"]}},
-        "batch": {"axes": {"depth": [1, 2]}},
+        "augmentation_30": {"axes": {"depth": [1, 2]}},
+        "batch": {"axes": {"depth": [1, 2], "learning_rate": [0.03]}},
+        "batch_loss": {"axes": {"depth": [1, 2], "steps": [5000]}},
+        "lbfgs": {"axes": {"depth": [1, 2]}},
+        "noise": {"axes": {"depth": [1, 2]}},
+        "noise_half": {"axes": {"depth": [1, 2]}},
     }
     members = design(study(factors=factors))
     differing = {
         "labels": {"labels"},
         "augmentation": {"max_shift"},
+        "augmentation_30": {"max_shift", "augmentation_share"},
         "unit": {"unit"},
-        "batch": {"optimizer", "learning_rate", "batch_size", "steps"},
+        "batch": {"batch_size"},
+        "batch_loss": {"batch_size"},
+        "lbfgs": {"optimizer", "learning_rate", "batch_size", "steps"},
+        "noise": {"input_noise"},
+        "noise_half": {"input_noise"},
     }
     names = [field.name for field in dataclasses.fields(NetworkSpec)]
     for factor, fields in differing.items():
@@ -92,6 +103,71 @@ def test_pairs_differ_in_their_factor_alone():
             assert {f for f in names if getattr(worse, f) != getattr(better, f)} == fields
 
 
+def test_a_data_set_decides_what_its_sides_have():
+    axes = {"axes": {"depth": [1]}}
+    members = design(
+        study(
+            datasets={
+                "digits": {"train_size": 300, "primary_share": 0.25, "shift_mode": "wrap"},
+                "mnist": {"train_size": 900, "input_noise": 0.2},
+            },
+            survey=[{"search": "grid", "axes": {"depth": [9]}}],
+            factors=dict.fromkeys(("augmentation", "batch", "batch_loss", "noise_half"), axes),
+        )
+    )
+
+    def sides(factor, dataset):
+        of = [m for m in members.values() if factor in m.pairs and m.spec.dataset == dataset]
+        return {m.pairs[factor][1]: m.spec for m in of}
+
+    for dataset, share, mode, size, noise in (
+        ("digits", 0.25, "wrap", 300, 0.235),
+        ("mnist", 1.0, "zeros", 900, 0.1),
+    ):
+        augmentation = sides("augmentation", dataset)
+        shares = [augmentation[side].augmentation_share for side in ("none", "augmented")]
+        assert shares == [1.0, share]
+        modes = [augmentation[side].shift_mode for side in ("none", "augmented")]
+        assert modes == ["zeros", mode]
+        for factor in ("batch", "batch_loss"):
+            batch = sides(factor, dataset)
+            assert [batch[side].batch_size for side in ("full", "minibatch")] == [size, 64]
+            assert {spec.optimizer for spec in batch.values()} == {"momentum"}
+        found = {(spec.stop, spec.target_loss) for spec in sides("batch_loss", dataset).values()}
+        assert found == {("loss", 0.01)}
+        noisy = sides("noise_half", dataset)
+        assert [noisy[side].input_noise for side in ("none", "noise")] == [0, noise]
+
+
+def test_every_architecture_of_a_factor_has_its_draws_and_keeps_them():
+    axes = {"depth": [1, 2, 3, 4], "width": [16, 32, 48], "gain": [1, 2, 4], "seed": [0, 1]}
+
+    def bases(factor="unit", **changes):
+        block = {"axes": axes | changes.pop("axes", {}), **changes}
+        members = design(study(factors={factor: block}))
+        better = FACTORS[factor].better.name
+        specs = [m.spec for m in members.values() if m.pairs.get(factor, ("", ""))[1] == better]
+        return {(s.depth, s.width, s.gain, s.seed) for s in specs}
+
+    two = bases(draws=2)
+    counts = collections.Counter(base[:2] for base in two)
+    assert len(counts) == 12
+    assert set(counts.values()) == {2}
+    assert {base[2] for base in two} == {1, 2, 4}
+    assert two < bases(draws=3) < bases()
+    assert bases(draws=6) == bases(draws=100) == bases()
+    # one and the same for other factors; more architectures leave the old ones as they are
+    assert bases("labels", draws=2) == two
+    assert two < bases(draws=2, axes={"width": [16, 32, 48, 64]})
+
+
+def test_an_axis_goes_before_what_a_factor_takes_by_itself():
+    factors = {"batch_loss": {"axes": {"target_loss": [0.1, 0.2]}}}
+    members = design(study(factors=factors))
+    found = sorted(m.spec.target_loss for m in members.values() if m.pairs)
+    assert found == [0.1, 0.1, 0.2, 0.2]
+
+
 def test_a_network_that_two_comparisons_want_stands_once():
     members = design(study(factors={"labels": {"axes": AXES | {"unit": ["relu"]}}}))
     assert len(members) == 12 + 6
@@ -107,6 +183,12 @@ def test_unused_fields_do_not_make_another_network():
     second = network(s, "digits", {"optimizer": "lbfgs"})
     assert first.id == second.id
     assert (first.batch_size, first.learning_rate, first.steps) == (500, 1.0, 100)
+    whole, part = ({"augmentation_share": share} for share in (1.0, 0.3))
+    assert network(s, "digits", whole).id == network(s, "digits", part).id
+    augmented = {"augmentation": True}
+    assert network(s, "digits", whole | augmented).id != network(s, "digits", part | augmented).id
+    flipped = study(datasets={"digits": {"max_shift": 0, "flip": True, "shift_mode": "wrap"}})
+    assert network(flipped, "digits", augmented).shift_mode == "zeros"
     assert network(s, "digits", {"gain": 1}).id == network(s, "digits", {"gain": 1.0}).id
 
 

@@ -3,15 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sensigap.factors import FACTORS, Factor, Side
+from sensigap.report.claims import CLAIMS
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: a fifth factor, everywhere, from its record alone
-FIFTH = """
+#: another factor, everywhere, from its record alone
+ANOTHER = """
 from sensigap.factors import FACTORS, Factor, Side
 
 FACTORS["scale"] = Factor(
@@ -94,7 +96,7 @@ print("everywhere")
 
 def test_a_factor_is_one_record():
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FIFTH],
+        [sys.executable, "-W", "error", "-c", ANOTHER],
         env={"PYTHONPATH": f"{REPOSITORY / 'src'}:{Path(__file__).parent}"},
         capture_output=True,
         text=True,
@@ -104,20 +106,37 @@ def test_a_factor_is_one_record():
 
 
 def test_records_have_the_names_that_they_stand_under():
-    assert list(FACTORS) == ["labels", "augmentation", "unit", "batch"]
+    # the rows that the claims stand or fall by, see STATISTICS
+    primary = [name for name, record in FACTORS.items() if record.primary]
+    assert primary == ["labels", "augmentation", "unit", "batch", "noise"]
+    assert [name for name in FACTORS if name not in primary] == [
+        *("augmentation_10", "augmentation_30", "augmentation_100"),
+        *("batch_loss", "lbfgs", "noise_half"),
+    ]
     assert [(name, record.name) for name, record in FACTORS.items()] == [
         (name, name) for name in FACTORS
     ]
-    assert [side.name for record in FACTORS.values() for side in record.sides] == [
-        *("random", "true", "none", "augmented", "hardsigmoid", "relu", "full", "minibatch")
-    ]
+    assert {(record.worse.name, record.better.name) for record in FACTORS.values()} == {
+        ("random", "true"),
+        ("none", "augmented"),
+        ("hardsigmoid", "relu"),
+        ("full", "minibatch"),
+        ("none", "noise"),
+    }
+    assert {record.claim for record in FACTORS.values()} <= set(CLAIMS)
 
 
-def test_the_full_batch_is_known_by_its_optimizer():
-    assert [(r.full_batch, r.minibatch) for r in FACTORS.values()] == [
-        *[(None, None)] * 3,
-        FACTORS["batch"].sides,
-    ]
+def test_the_full_batch_is_known():
+    for name, record in FACTORS.items():
+        full = name in ("batch", "batch_loss", "lbfgs")
+        assert (record.full_batch, record.minibatch) == (record.sides if full else (None, None))
+
+
+def test_a_side_takes_settings_of_the_data_set():
+    settings = SimpleNamespace(train_size=300, input_noise=0.5)
+    assert FACTORS["noise_half"].better.made(settings) == {"input_noise": 0.25}
+    assert FACTORS["batch"].worse.made(settings) == {"optimizer": "momentum", "batch_size": 300}
+    assert FACTORS["batch"].better.made(settings) == {"optimizer": "momentum"}
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_pairs_are_those_with_both_sides_fitted(surveys):
             total = len(set(pairs) - {""})
             if total:
                 assert (
-                    f"{name}, {factor}: n = {both} pair{'' if both == 1 else 's'} "
+                    f"{name}, {record.title}: n = {both} pair{'' if both == 1 else 's'} "
                     f"(left out: {total - both} of {total} pairs"
                 ) in drawn.caption or both == total
     assert len(numbers) == expected

@@ -88,9 +88,9 @@ def plain_loop(spec, data, steps):
     module = networks.initial([spec], data.train.inputs, CLASSES).sequential(0)
     optimizer = PEERS[spec.optimizer](module.parameters(), spec.learning_rate)
     labels = torch.from_numpy(data.train_labels)
-    for index in batches(spec.seed, TRAIN, spec.batch_size, 0, steps):
+    for index in torch.tensor(batches(spec.seed, TRAIN, spec.batch_size, 0, steps)):
         optimizer.zero_grad()
-        x = data.train.plain[torch.from_numpy(index)]
+        x = data.train.plain[index]
         torch.nn.functional.cross_entropy(module(x), labels[index]).backward()
         optimizer.step()
     return module
@@ -132,6 +132,9 @@ def company(count, **fields):
                 "labels": ("true", "random")[k // 2 % 2],
                 "max_shift": k // 3 % 2,
                 "flip": k % 5 == 0 and k // 3 % 2 == 1,
+                "shift_mode": ("zeros", "wrap")[k // 6 % 2 * (k // 3 % 2)],
+                "augmentation_share": (1.0, 0.4)[k // 2 % 2 * (k // 3 % 2)],
+                "input_noise": (0.0, 0.3, 0.0)[k % 3],
             }
             | fields
         )
@@ -154,7 +157,8 @@ def test_same_bits_in_any_company(optimizer, shape, width, depth, batch):
         "steps": 40,
     }
     rate = 0.002 if optimizer in ("adam", "rmsprop") else 0.02
-    network = make_spec(**size, learning_rate=rate, unit="relu6", seed=7, max_shift=1)
+    drawn = {"max_shift": 1, "augmentation_share": 0.7, "shift_mode": "wrap", "input_noise": 0.2}
+    network = make_spec(**size, learning_rate=rate, unit="relu6", seed=7, **drawn)
     alone = train([network], data)[network.id]
     others = company(63, **size)
     # stacks are sorted by unit: these put the network first, last, and anywhere
@@ -324,6 +328,29 @@ def test_batches_are_permutations_and_a_closed_form_of_the_step():
     assert ((firsts - 19.2) ** 2 / 19.2).sum() < 95  # chi-squared, 49 degrees: 1 in 10,000
 
 
+def test_a_full_batch_is_one_batch_an_epoch():
+    data = make_data(torch.float64)
+    spec = make_spec(batch_size=TRAIN, precision="float64", steps=50, learning_rate=0.05)
+    module = networks.initial([spec], data.train.inputs, CLASSES).sequential(0)
+    optimizer = PEERS["momentum"](module.parameters(), 0.05)
+    labels = torch.from_numpy(data.train_labels)
+    for _ in range(50):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(module(data.train.plain), labels).backward()
+        optimizer.step()
+    theirs = flat(module, Layout(data.train.inputs, 2, 16, CLASSES))
+    ours = train([spec], data)[spec.id].parameters
+    assert (ours - theirs).norm() / theirs.norm() < 1e-12
+
+
+def test_batches_are_drawn_for_as_many_images_at_once_as_there_is_room(monkeypatch):
+    specs = company(6)
+    expected = train(specs)
+    monkeypatch.setattr(trainer_module, "_SEGMENT_IMAGES", 1)
+    for key, network in train(specs).items():
+        assert torch.equal(network.parameters, expected[key].parameters)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 30, 1000, 2**16])
 def test_checks_are_log_spaced_and_include_both_ends(steps):
     found = check_steps(steps)
@@ -406,6 +433,12 @@ assert "torch" not in sys.modules
 def lbfgs_spec(**fields):
     values = {"optimizer": "lbfgs", "learning_rate": 1.0, "batch_size": TRAIN, "steps": 100}
     return make_spec(**values | fields)
+
+
+@pytest.mark.parametrize("fields", [{"max_shift": 1}, {"flip": True}, {"input_noise": 0.1}])
+def test_lbfgs_refuses_images_that_change(fields):
+    with pytest.raises(ValueError, match="neither augmentation nor input noise with lbfgs"):
+        LBFGSTrainer([lbfgs_spec(**fields)], make_data())
 
 
 @pytest.mark.parametrize("unit", UNIT_NAMES)

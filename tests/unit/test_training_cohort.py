@@ -55,6 +55,9 @@ def some_specs():
             learning_rate=(0.03, 0.003)[k // 6],
             labels=("true", "random")[k % 2],
             max_shift=k // 3 % 2,
+            shift_mode=("zeros", "wrap")[k // 4 % 2 * (k // 3 % 2)],
+            augmentation_share=(1.0, 0.3)[k % 2 * (k // 3 % 2)],
+            input_noise=(0.0, 0.2)[k % 4 // 2],
             steps=(150, 400)[k // 4 % 2],
         )
         for k in range(12)

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import torch
 
-from sensigap.spec import NetworkSpec
-from sensigap.training.augmentation import ImageTable
+from sensigap.spec import SHIFT_MODES, NetworkSpec
+from sensigap.training.augmentation import ImageTable, Variant
 from sensigap.training.trainer import Data, StackTrainer
 
 UNIT_NAMES = ("relu", "relu6", "hardtanh", "hardsigmoid")
@@ -42,7 +42,7 @@ def make_data(dtype=torch.float32, shape=(1, 6, 5), table_bytes=2**20):
     for k, label in enumerate(labels):
         flat[k, label * part : (label + 1) * part] += 80
     images = images.astype(np.uint8)
-    variants = [(1, False), (1, True)]
+    variants = [Variant(1, flip, mode) for flip in (False, True) for mode in SHIFT_MODES]
     train = ImageTable(images[:TRAIN], variants, dtype=dtype, table_bytes=table_bytes)
     test = ImageTable(images[TRAIN:], dtype=dtype)
     return Data(train, labels[:TRAIN], test.plain, labels[TRAIN:], CLASSES)

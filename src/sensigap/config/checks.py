@@ -36,6 +36,8 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
 _MOST_NETWORKS = 1_000_000
 # ASSUME: the mean cross-entropy of float32 logits is not told from 0 below this
 _LEAST_LOSS = 1e-9
+# ASSUME: below this noise a float32 training step is as without
+_LEAST_NOISE = 1e-3
 
 
 def _study_name(valid: Valid) -> Iterator[Fault]:
@@ -145,8 +147,8 @@ def _draws(valid: Valid) -> Iterator[Fault]:
     for path, block in valid.blocks():
         axes, draws = as_mapping(block.get("axes")), block.get("draws")
         lists = list(axes.values())
-        if "seed" not in axes:
-            continue  # every draw then has a seed of its own, and no two are the same network
+        if "seed" not in axes or path[0] == "factors":
+            continue  # every draw has a seed of its own; of a factor, none is drawn twice
         if not isinstance(draws, int) or not lists or not all(isinstance(v, list) for v in lists):
             continue
         combinations = math.prod(len(values) for values in lists)
@@ -223,26 +225,56 @@ def _augmentation(valid: Valid) -> Iterator[Fault]:
                 )
 
 
-def _full_batch_augmentation(valid: Valid) -> Iterator[Fault]:
+def _augmentation_share(valid: Valid) -> Iterator[Fault]:
+    used = False
+    for group in valid.groups:
+        augmented = any(value is True for _, value in group.values["augmentation"])
+        used = used or augmented or not group.values["augmentation"]
+        for path, share in group.values["augmentation_share"]:
+            given = "augmentation_share" in group.given
+            if given and share < 1 and group.values["augmentation"] and not augmented:
+                yield Fault(path, f"found {share}", "below 1 only with augmentation: true")
+    share = valid.section("defaults").get("augmentation_share", 1)
+    if valid.groups and not used and share is not FAULTY and share < 1:
+        yield Fault(
+            ("defaults", "augmentation_share"),
+            f"found {share}",
+            "below 1 only where some network has augmentation: true",
+        )
+
+
+def _input_noise(valid: Valid) -> Iterator[Fault]:
+    for group in valid.groups:
+        for path, noise in group.values["input_noise"]:
+            if 0 < noise < _LEAST_NOISE:
+                yield Fault(path, f"found {noise}", f"0, or at least {_LEAST_NOISE}")
+
+
+def _full_batch_draws(valid: Valid) -> Iterator[Fault]:
     """L-BFGS's line search needs the same images at every evaluation."""
     for group in valid.groups:
-        augmented = [path for path, value in group.values["augmentation"] if value is True]
         full = [path for path, value in group.values["optimizer"] if value == "lbfgs"]
-        side = group.factor.full_batch if group.factor else None
-        if augmented and group.factor and side:
-            yield Fault(
-                augmented[0],
-                "found true",
-                f"false in the factor {group.factor.name}: the {side.adjective} side, lbfgs, "
-                "cannot be augmented",
-            )
-        elif augmented and full:
-            yield Fault(
-                full[0],
-                'found "lbfgs" for networks with augmentation',
-                "sgd, momentum, adam or rmsprop with augmentation: lbfgs needs a fixed full batch",
-                "give lbfgs a block of its own",
-            )
+        if not full:
+            continue
+        for name, fixed in (("augmentation", False), ("augmentation_share", 1), ("input_noise", 0)):
+            if name == "augmentation_share" and name not in group.given:
+                continue  # of defaults: it is not used without augmentation
+            drawn = [(path, value) for path, value in group.values[name] if value != fixed]
+            if drawn and group.factor and "optimizer" in group.factor.own:
+                path, value = drawn[0]
+                yield Fault(
+                    path,
+                    f"found {written(value)}",
+                    f"{written(fixed)} in the factor {group.factor.name}: lbfgs, one of its sides, "
+                    "needs a fixed full batch",
+                )
+            elif drawn:
+                yield Fault(
+                    full[0],
+                    f'found "lbfgs" for networks with {name}',
+                    f"sgd, momentum, adam or rmsprop with {name}: lbfgs needs a fixed full batch",
+                    "give lbfgs a block of its own",
+                )
 
 
 def _full_batch_precision(valid: Valid) -> Iterator[Fault]:
@@ -341,7 +373,9 @@ _CHECKS: tuple[Callable[[Valid], Iterator[Fault]], ...] = (
     _batches,
     _stops,
     _augmentation,
-    _full_batch_augmentation,
+    _augmentation_share,
+    _input_noise,
+    _full_batch_draws,
     _full_batch_precision,
     _factors,
     _ellipses_and_slices,

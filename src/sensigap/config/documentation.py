@@ -91,6 +91,7 @@ def _facts() -> str:
             f"{facts.classes}",
             f"{facts.max_shift}",
             written(facts.flip),
+            f"{facts.input_noise:g}",
             f"{facts.fit_accuracy}",
             f"{facts.transition_points}",
         )
@@ -103,6 +104,7 @@ def _facts() -> str:
         "Classes",
         "`max_shift` (pixels)",
         "`flip`",
+        "`input_noise`",
         "`fit_accuracy`",
         "Transition points",
     )

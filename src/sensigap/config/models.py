@@ -50,6 +50,25 @@ class Dataset(Section):
         "digits and mnist, true elsewhere",
         default=None,
     )
+    shift_mode: Literal["zeros", "wrap"] = key(
+        "what enters a translated image: zeros, in raw values, or wrap: what left it on the other "
+        "side",
+        default="zeros",
+    )
+    primary_share: float = key(
+        "augmentation_share of the factor augmentation, whose row is the claim's; to be fixed "
+        "before any test label is read",
+        default=1.0,
+        ge=0.001,
+        le=1,
+    )
+    input_noise: float | None = key(
+        "input_noise of the factor noise; null: by the distance between classes, 0.47 for digits, "
+        "0.6 for mnist and cifar10, 0.3 for fashion_mnist, 0.52 for cifar100",
+        default=None,
+        ge=0.001,
+        le=100,
+    )
     fit_accuracy: float | None = key(
         "accuracy on the whole, unaugmented training set from which a network counts as fitted; "
         "null: 1.0, for cifar100 0.999",
@@ -68,6 +87,9 @@ class ResolvedDataset(BaseModel):
     subset_seed: int
     max_shift: int
     flip: bool
+    shift_mode: str
+    primary_share: float
+    input_noise: float
     fit_accuracy: float
 
 
@@ -124,6 +146,15 @@ class Factor(Section):
     """Pairs of networks that share every hyper-parameter and the seeds and differ in the factor."""
 
     datasets: DatasetNames = None
+    draws: int | None = key(
+        "pairs of each architecture (depth and width), drawn from the combinations of the other "
+        "axes, the same in every factor with these axes; raising it only adds; null: every "
+        "combination",
+        unit="pairs",
+        default=None,
+        ge=1,
+        le=10_000_000,
+    )
     axes: Axes = key(
         "every combination is one pair; must not hold the factor's own hyper-parameter"
     )
@@ -305,5 +336,8 @@ def resolve(settings: Dataset, facts: DatasetFacts) -> ResolvedDataset:
         subset_seed=0 if train_size == facts.train_size else settings.subset_seed,
         max_shift=chosen("max_shift"),
         flip=chosen("flip"),
+        shift_mode=settings.shift_mode,
+        primary_share=float(settings.primary_share),
+        input_noise=float(chosen("input_noise")),
         fit_accuracy=chosen("fit_accuracy"),
     )

@@ -13,7 +13,7 @@ from sensigap.config.faults import Fault, Path
 from sensigap.config.hyperparameters import Defaults
 from sensigap.config.models import Dataset, resolve
 from sensigap.datasets.known import KNOWN
-from sensigap.factors import FACTORS, Factor
+from sensigap.factors import FACTORS, Factor, OfDataset
 
 #: stands in for a value in which a fault has been found already
 FAULTY = object()
@@ -115,9 +115,19 @@ class Valid:
         covered = tuple(name for name in listed if named is None or name in named)
         values = {**self._defaults, **given}
         if factor:
+            for name, value in factor.usual.items():
+                values[name] = given.get(name, [(path, value)])
             for name in factor.own:
-                values[name] = [(path, side.hyperparameters[name]) for side in factor.sides]
+                made = (side.hyperparameters[name] for side in factor.sides)
+                values[name] = [(path, v) for value in made for v in self._on(covered, value)]
         return Group(covered, values, frozenset(given), factor)
+
+    def _on(self, datasets: Iterable[str], value: Any) -> list[Any]:
+        """A side's value, or its sound values on these data sets where they decide it."""
+        if not isinstance(value, OfDataset):
+            return [value]
+        settings = (self.dataset(name, value.setting) for name in datasets)
+        return [value.value(setting) for setting in settings if setting is not None]
 
     @functools.cached_property
     def _defaults(self) -> Located:

@@ -3,7 +3,7 @@
 Importing this package is cheap: what reads and writes files is imported where it is used.
 """
 
-from sensigap.datasets.images import Images, standardise, training_subset
+from sensigap.datasets.images import Images, noise_dose, standardise, training_subset
 from sensigap.datasets.known import KNOWN, DatasetFacts
 from sensigap.datasets.store import DatasetError, load, prepare
 
@@ -13,6 +13,7 @@ __all__ = [
     "DatasetFacts",
     "Images",
     "load",
+    "noise_dose",
     "prepare",
     "standardise",
     "training_subset",

@@ -11,6 +11,8 @@ from sensigap import seeds
 
 #: images standardised at a time, so that float64 copies of a whole data set are never held
 _CHUNK = 4_096
+#: distances between images that are held at a time
+_DISTANCES = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +91,41 @@ def first_constant(images: npt.NDArray[np.generic]) -> int | None:
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     constant = np.all(flat == flat[:, :1], axis=1)
     return int(np.argmax(constant)) if constant.any() else None
+
+
+def noise_dose(
+    images: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], quantile: float = 0.01
+) -> float:
+    """The standard deviation of input noise whose norm is a small distance between classes.
+
+    Times sqrt(d) it is a quantile over the images of the distance to the nearest image of another
+    class (STUDY, 'Comparisons').
+
+    Args:
+        images: standardised (sample, d).
+        labels: classes (sample,).
+        quantile: from 0 to 1.
+
+    Raises:
+        ValueError: all labels are alike, so that there is no other class.
+    """
+    labels = np.asarray(labels)
+    if (labels == labels[:1]).all():
+        raise ValueError(
+            f"{len(labels)} images of one class: expected two classes at least, so that there is a "
+            "distance between them"
+        )
+    points = np.asarray(images, np.float64)
+    squares = np.square(points).sum(1)
+    nearest = np.empty(len(points))
+    rows = max(1, _DISTANCES // len(points))
+    for start in range(0, len(points), rows):
+        part = slice(start, start + rows)
+        distances = squares[part, None] - 2 * points[part] @ points.T + squares
+        distances[labels[part, None] == labels] = np.inf
+        nearest[part] = distances.min(1)
+    nearest = np.sqrt(np.maximum(nearest, 0))
+    return float(np.quantile(nearest, quantile) / math.sqrt(points.shape[1]))
 
 
 def training_subset(images: Images, train_size: int, subset_seed: int) -> npt.NDArray[np.int64]:

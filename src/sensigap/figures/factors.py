@@ -1,5 +1,6 @@
 """Figure for C3 and C4: pairs of networks that differ in one factor."""
 
+import itertools
 from collections.abc import Mapping
 
 import pandas as pd
@@ -30,6 +31,8 @@ QUANTITIES = {
     "sensitivity": "Jacobian norm",
     "transitions": "transitions",
 }
+#: factors side by side; further ones stand below
+_COLUMNS = 4
 COLUMNS = ["dataset", "factor", "pair", "quantity", "worse", "better"]
 
 
@@ -71,12 +74,15 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
         return Drawn(message_figure(f"This study has {text}."), numbers, caption)
     shown = [name for name in FACTORS if (numbers["factor"] == name).any()]
     # two columns at least: a single one is too narrow for a legend
-    columns = max(len(shown), 2)
-    drawn, axes = panels(len(QUANTITIES), columns, 1.8, width=WIDTH * columns / len(FACTORS))
-    for row, quantity in zip(axes, QUANTITIES, strict=True):
-        for panel in row[len(shown) :]:
+    columns = min(max(len(shown), 2), _COLUMNS)
+    blocks = [shown[start : start + columns] for start in range(0, len(shown), columns)]
+    size = len(blocks) * len(QUANTITIES), columns
+    drawn, axes = panels(*size, 1.8, width=WIDTH * columns / _COLUMNS)
+    rows = itertools.product(blocks, QUANTITIES)
+    for row, (block, quantity) in zip(axes, rows, strict=True):
+        for panel in row[len(block) :]:
             panel.set_axis_off()
-        for panel, factor in zip(row, shown, strict=False):
+        for panel, factor in zip(row, block, strict=False):
             chosen = numbers[(numbers["factor"] == factor) & (numbers["quantity"] == quantity)]
             _panel(panel, chosen, list(surveys), log=quantity != "gap")
             record = FACTORS[factor]

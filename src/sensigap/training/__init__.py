@@ -2,8 +2,8 @@
 
 `cohort` trains the networks of one job and writes their files; `trainer` advances a stack of
 same-shaped networks; `passes` holds the forward and backward pass, `optimizers` and `lbfgs` the
-update rules, `batches` and `augmentation` what each network sees, `schedule` when it is looked at,
-`checkpoints` what survives a kill, `devices` which device a job may use.
+update rules, `batches`, `augmentation` and `noise` what each network sees, `schedule` when it is
+looked at, `checkpoints` what survives a kill, `devices` which device a job may use.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,13 +1,16 @@
 """Training images as networks see them: standardised, translated and flipped at random.
 
-STUDY, 'Data': translations up to `max_shift` pixels each way, vacated pixels 0 in raw values, the
-image standardised again; horizontal flips. An image has (2 max_shift + 1)^2 versions, twice as many
-with flips, all equally likely. When all versions of all images are small they are kept in one
-table; otherwise a batch is cut out of the raw images. Both give the same values to the bit.
+STUDY, 'Data': translations up to `max_shift` pixels each way, vacated pixels 0 in raw values, or,
+where `shift_mode` is 'wrap', what left on the other side; the image standardised again; horizontal
+flips. An image has (2 max_shift + 1)^2 versions, twice as many with flips, all equally likely; a
+share of the drawn images is augmented, the others are as they are. When all versions of all images
+are small they are kept in one table; otherwise a batch is cut out of the raw images. Both give the
+same values to the bit.
 """
 
 import functools
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +22,26 @@ from sensigap.spec import NetworkSpec
 TABLE_BYTES = 512 * 2**20
 #: steps whose versions are drawn from one generator
 _STEPS_TOGETHER = 64
+#: largest block of draws that is kept for the steps to come
+_KEPT = 1 << 18
+
+
+class Variant(NamedTuple):
+    """How a network's images are translated and mirrored; the default: not at all."""
+
+    max_shift: int = 0
+    flip: bool = False
+    shift_mode: str = "zeros"
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> "Variant":
+        """The variant that a network uses."""
+        return cls(spec.max_shift, spec.flip, spec.shift_mode)
+
+    @property
+    def versions(self) -> int:
+        """Versions that an image has."""
+        return (2 * self.max_shift + 1) ** 2 * (1 + self.flip)
 
 
 class ImageTable:
@@ -28,7 +51,7 @@ class ImageTable:
 
     Args:
         images: raw pixels, uint8 (n, channel, height, width).
-        variants: pairs (max_shift, flip) that the networks use; the plain one is always there.
+        variants: those that the networks use; the plain one is always there.
         dtype: of the standardised pixels.
         device: where the images lie.
         table_bytes: largest table that is kept; above it, images are made when they are asked for.
@@ -40,7 +63,7 @@ class ImageTable:
     def __init__(
         self,
         images: np.ndarray,
-        variants: Iterable[tuple[int, bool]] = (),
+        variants: Iterable[Variant] = (),
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
@@ -48,18 +71,22 @@ class ImageTable:
     ) -> None:
         self.size = len(images)
         self.inputs = int(np.prod(images.shape[1:]))
-        used = sorted({(0, False), *variants})
-        border = max(shift for shift, _ in used)
+        used = sorted({Variant(), *variants})
+        border = max(variant.max_shift for variant in used)
         #: first version of each variant
-        self._first: dict[tuple[int, bool], int] = {}
+        self._first: dict[Variant, int] = {}
+        #: padded copies of the images: how, and whether mirrored
+        copies: list[tuple[str, bool]] = []
         versions: list[tuple[int, int, int]] = []
-        for shift, flip in used:
-            self._first[shift, flip] = len(versions)
-            offsets = range(border - shift, border + shift + 1)
-            versions += [(f, y, x) for f in range(1 + flip) for y in offsets for x in offsets]
-        padded = np.pad(images, [(0, 0), (0, 0), (border, border), (border, border)])
-        if any(flip for _, flip in used):
-            padded = np.concatenate([padded, padded[..., ::-1]])
+        for variant in used:
+            self._first[variant] = len(versions)
+            offsets = range(border - variant.max_shift, border + variant.max_shift + 1)
+            for mirrored in (False, True)[: 1 + variant.flip]:
+                copy = variant.shift_mode, mirrored
+                if copy not in copies:
+                    copies.append(copy)
+                versions += [(copies.index(copy), y, x) for y in offsets for x in offsets]
+        padded = np.concatenate([_padded(images, border, *copy) for copy in copies])
         mean, scale = _moments(padded, images.shape[2:], self.inputs)
         if not scale[: self.size, border, border].all():
             index = int(np.flatnonzero(scale[: self.size, border, border] == 0)[0])
@@ -99,15 +126,14 @@ class ImageTable:
         """
         if not spec.augmented:
             return images
-        first = self._first[spec.max_shift, spec.flip]
-        count = (2 * spec.max_shift + 1) ** 2 * (1 + spec.flip)
-        end = start + len(images)
-        blocks = range(start // _STEPS_TOGETHER, (end - 1) // _STEPS_TOGETHER + 1)
-        drawn = np.concatenate(
-            [_draws(spec.seed, count, images.shape[1], block) for block in blocks]
-        )
-        begin = start - blocks[0] * _STEPS_TOGETHER
-        return images + (first + drawn[begin : begin + len(images)]) * self.size
+        variant = Variant.of(spec)
+        first, versions = self._first[variant], variant.versions
+        drawn = _stretch(spec.seed, "augmentation", versions, images.shape, start)
+        augmented = images + (first + drawn) * self.size
+        if spec.augmentation_share == 1:
+            return augmented
+        chosen = _stretch(spec.seed, "augmentation share", 0, images.shape, start)
+        return np.where(chosen < spec.augmentation_share, augmented, images)
 
     def fetch(self, positions: torch.Tensor, out: torch.Tensor) -> None:
         """Writes the images at positions (k,), int64, on the table's device, to `out` (k, d)."""
@@ -118,10 +144,18 @@ class ImageTable:
 
     def _make(self, positions: torch.Tensor, out: torch.Tensor) -> None:
         image = positions % self.size
-        flip, y, x = self._versions[positions // self.size].unbind(1)
-        source = image + flip * self.size
+        copy, y, x = self._versions[positions // self.size].unbind(1)
+        source = image + copy * self.size
         out.copy_(self._windows[source, y, x].view(len(positions), self.inputs))
         out.sub_(self._mean[source, y, x][:, None]).mul_(self._scale[source, y, x][:, None])
+
+
+def _padded(images: np.ndarray, border: int, shift_mode: str, mirrored: bool) -> np.ndarray:
+    """Images with `border` pixels on each side: zeros, or what is at the opposite side."""
+    if mirrored:
+        images = images[..., ::-1]
+    around = [(0, 0), (0, 0), (border, border), (border, border)]
+    return np.pad(images, around, mode="wrap") if shift_mode == "wrap" else np.pad(images, around)
 
 
 def _moments(
@@ -148,8 +182,19 @@ def _window_sums(values: np.ndarray, window: tuple[int, ...]) -> np.ndarray:
     return summed[:, h:, w:] - summed[:, :-h, w:] - summed[:, h:, :-w] + summed[:, :-h, :-w]
 
 
-@functools.lru_cache(maxsize=256)
-def _draws(seed: int, count: int, batch_size: int, block: int) -> np.ndarray:
-    """Versions (step, image) of a block of steps."""
-    generator = seeds.generator(seed, "augmentation", block)
-    return generator.integers(count, size=(_STEPS_TOGETHER, batch_size))
+def _stretch(seed: int, purpose: str, below: int, shape: tuple[int, ...], start: int) -> np.ndarray:
+    """Draws (step, image) of `shape` from step `start` on, whatever was drawn before."""
+    steps, batch_size = shape
+    blocks = range(start // _STEPS_TOGETHER, (start + steps - 1) // _STEPS_TOGETHER + 1)
+    draw = _draws if _STEPS_TOGETHER * batch_size <= _KEPT else _draws.__wrapped__
+    drawn = np.concatenate([draw(seed, purpose, below, batch_size, block) for block in blocks])
+    begin = start - blocks[0] * _STEPS_TOGETHER
+    return drawn[begin : begin + steps]
+
+
+@functools.lru_cache(maxsize=512)
+def _draws(seed: int, purpose: str, below: int, batch_size: int, block: int) -> np.ndarray:
+    """Whole numbers below `below`, or numbers in [0, 1) for 0, of a block: (step, image)."""
+    generator = seeds.generator(seed, purpose, block)
+    size = _STEPS_TOGETHER, batch_size
+    return generator.integers(below, size=size) if below else generator.random(size)

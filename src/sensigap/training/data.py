@@ -10,7 +10,7 @@ import xarray as xr
 from sensigap.datasets.images import Images, standardise, training_subset
 from sensigap.networks import weights_dtype
 from sensigap.spec import NetworkSpec
-from sensigap.training.augmentation import ImageTable
+from sensigap.training.augmentation import ImageTable, Variant
 from sensigap.training.schedule import Record
 from sensigap.training.trainer import Data
 
@@ -40,7 +40,7 @@ def training_data(
     subset = training_subset(images, spec.train_size, spec.subset_seed)
     table = ImageTable(
         images.train_images[subset],
-        {(spec.max_shift, spec.flip) for spec in specs if spec.augmented},
+        {Variant.of(spec) for spec in specs if spec.augmented},
         dtype=dtype,
         device=device,
         table_bytes=table_bytes,

@@ -34,6 +34,10 @@ class LBFGSTrainer:
     One step is one call of torch.optim.LBFGS(lr=1, max_iter=20, line_search_fn='strong_wolfe').step
     (STUDY, 'Networks'); a network ends when a call stops by its own tolerances, or after
     `spec.steps` calls. The interface is that of `trainer.StackTrainer`.
+
+    Raises:
+        ValueError: a network is augmented or has input noise: the line search needs the same images
+            at every evaluation.
     """
 
     def __init__(
@@ -44,6 +48,13 @@ class LBFGSTrainer:
         backend: str | None = None,
         saved: Sequence[Saved] = (),
     ) -> None:
+        for spec in specs:
+            if spec.augmented or spec.input_noise:
+                raise ValueError(
+                    f"network {spec.id}: expected neither augmentation nor input noise with lbfgs, "
+                    f"found max_shift {spec.max_shift}, flip {spec.flip}, input_noise "
+                    f"{spec.input_noise:g}; choose a minibatch optimizer"
+                )
         first = specs[0]
         plain = data.train.plain
         self.data = data

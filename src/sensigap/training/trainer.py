@@ -21,6 +21,7 @@ from sensigap.spec import NetworkSpec
 from sensigap.training import stacking
 from sensigap.training.augmentation import ImageTable
 from sensigap.training.batches import batches
+from sensigap.training.noise import NoiseStream
 from sensigap.training.optimizers import OPTIMIZER_CLASSES
 from sensigap.training.passes import (
     Forward,
@@ -40,8 +41,9 @@ _POINTS = 1024
 #: bytes that the activations of one evaluation should take: by networks, never by points, so that a
 #: network's numbers do not depend on its company
 _EVALUATION_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
-#: most steps whose batches are drawn at once
+#: most steps, and most images, whose batches are drawn at once
 _SEGMENT = 64
+_SEGMENT_IMAGES = 1 << 21
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,17 +203,24 @@ class StackTrainer:
         if not self.members:
             return
         count = len(self.members)
+        rows = self.parameters[:count]
         rates = [member.spec.learning_rate for member in self.members]
         self._rates = torch.tensor(rates, dtype=torch.float64)
         self._labels = np.stack([member.labels for member in self.members])
         self._passes = ForwardBackward(
             self.layout,
-            self.parameters[:count],
+            rows,
             self.gradients[:count],
             self._inputs[: count * self.batch_size].view(count, self.batch_size, -1),
             runs=runs_of([member.spec.unit for member in self.members]),
             backend=self._step_route,
         )
+        #: networks with input noise: their place, the images that they see, the noise
+        self._noisy = [
+            (k, self._passes.hidden[0][k], NoiseStream(member.spec, self.layout.sizes[0], rows))
+            for k, member in enumerate(self.members)
+            if member.spec.input_noise
+        ]
 
     def _halve(self) -> None:
         """Makes the stack half as large; the networks that have no place any more wait."""
@@ -222,6 +231,7 @@ class StackTrainer:
         self.waiting.extendleft(reversed(self.save()[: len(self.members)]))
         self.members = []
         del self.parameters, self.gradients, self.finite, self.optimizer, self._inputs, self._passes
+        self._noisy = []
         self._allocate(half)
         self._fill()
 
@@ -248,7 +258,8 @@ class StackTrainer:
 
     def _advance(self, seconds: float) -> list[Finished]:
         began = time.perf_counter()
-        most = max(1, int(min(seconds / self._step_seconds, _SEGMENT)))
+        room = _SEGMENT_IMAGES // (len(self.members) * self.batch_size)
+        most = max(1, int(min(seconds / self._step_seconds, _SEGMENT, room)))
         count = min(most, *(self._until_check(member) for member in self.members))
         with torch.no_grad(), np.errstate(all="ignore"):  # a diverging network is no error
             self._steps(count)
@@ -279,6 +290,8 @@ class StackTrainer:
         inputs = self._inputs[: rows * self.batch_size]
         for step in range(count):
             self.data.train.fetch(positions[step], inputs)
+            for k, images, noise in self._noisy:
+                noise.add(images, self.members[k].step)
             self._passes.step(targets[step])
             # nothing from here on takes memory: running out of it leaves whole steps
             self.optimizer.update(parameters, gradients, [part[step] for part in coefficients])
