@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 import yaml
 
+from sensigap.analysis.verdicts import VERDICTS
 from sensigap.config import load
 from sensigap.declarations import PREDICTORS
 from sensigap.design import design
@@ -125,15 +126,18 @@ def test_the_leaderboard_agrees_with_the_claims(results, claims, surveys):
         rows = list(csv.DictReader(file))
     assert len(rows) == len(PREDICTORS) * len(surveys)
     board = {(row["dataset"], row["measure"]): row for row in rows}
-    same = {"C2": "sensitivity", "C0.size": "parameters", "C0.loss": "train_loss"}
+    # C0.size has dummies of its own
+    same = {
+        "C2.raw": ("sensitivity", "raw"),
+        "C2.within": ("sensitivity", "within"),
+        "C0.size.raw": ("parameters", "raw"),
+        "C0.loss": ("train_loss", "raw"),
+        "C0.loss.within": ("train_loss", "within"),
+    }
     for dataset in surveys:
-        for key, measure in same.items():
-            for column in ("raw", "within"):
-                (claim,) = [
-                    row
-                    for row in claims
-                    if row["dataset"] == dataset and row["key"] == f"{key}.{column}"
-                ]
+        for key, (measure, column) in same.items():
+            (claim,) = [row for row in claims if (row["dataset"], row["key"]) == (dataset, key)]
+            if board[dataset, measure][column] and claim["estimate"]:
                 assert board[dataset, measure][column] == claim["estimate"]
     for row in rows:
         for name in ("within", "raw", "kendall"):
@@ -209,19 +213,74 @@ def test_the_readmes_lines_on_results_run(results, surveys, capsys):
     assert "sensitivity" in capsys.readouterr().out
 
 
-def test_every_claim_has_a_verdict(claims):
-    assert {row["claim"] for row in claims} == {"C0", "C1", "C2", "C3", "C4", "C5"}
-    allowed = {"supported", "contradicted", "not supported", "too few networks"}
+def primary_keys():
+    """The rows named before looking (STATISTICS, section 6) that a study's factors have."""
+    factors = [f"{record.claim}.{name}" for name, record in FACTORS.items() if record.primary]
+    return {
+        *("C0.size", "C0.loss", "C1.order.different", "C1.order.one", "C1.transitions"),
+        *("C2.within.crossfit", "C2.raw", *factors, "C5.loss", "C5.error"),
+    }
+
+
+def test_every_claim_has_its_primary_rows(claims, surveys):
+    for dataset in surveys:
+        rows = [row for row in claims if row["dataset"] == dataset]
+        assert {row["key"] for row in rows if row["primary"] == "True"} == primary_keys()
+        assert len({row["key"] for row in rows}) == len(rows)
+
+
+def test_every_row_has_a_verdict(claims):
     for row in claims:
-        if row["note"].startswith("control"):
-            assert row["verdict"] == ""
-        else:
-            assert row["verdict"] in allowed
-        # never a bare p-value
+        assert row["verdict"] in VERDICTS
+        untested = row["verdict"] in ("too few networks", "does not speak", "none")
+        assert row["p"] or untested
+        if row["key"].endswith(".untrained"):
+            assert row["verdict"] == "none"
+        if row["verdict"] == "too few networks":
+            assert row["estimate"] == row["p"] == ""
+            assert " of at least " in row["remarks"]
+        assert int(row["architectures"]) <= max(int(row["n"]), 0)
+
+
+def test_no_p_is_bare_and_holm_is_over_primary_rows(claims, surveys):
+    for row in claims:
         if row["p"]:
             assert row["estimate"] != ""
-            assert float(row["low"]) <= float(row["estimate"]) <= float(row["high"])
-            assert float(row["p_holm"]) >= float(row["p"])
+            if row["effect"] == "F":
+                assert row["low"] == row["high"] == ""
+            else:
+                assert float(row["low"]) <= float(row["estimate"]) <= float(row["high"])
+        assert bool(row["p_holm"]) == (row["primary"] == "True" and bool(row["p"]))
+    for dataset in surveys:
+        tested = [
+            (float(row["p"]), float(row["p_holm"]))
+            for row in claims
+            if row["dataset"] == dataset and row["p_holm"]
+        ]
+        tested.sort()
+        so_far = 0.0
+        for place, (p, p_holm) in enumerate(tested):
+            so_far = max(so_far, min(1.0, p * (len(tested) - place)))
+            assert p_holm == pytest.approx(so_far, rel=1e-4, abs=1e-300)
+
+
+def test_verdicts_follow_from_the_numbers(claims, study):
+    alpha = study.analysis.alpha
+    for row in claims:
+        if row["verdict"] in ("supported", "contradicted"):
+            p = float(row["p_holm"] or row["p"])
+            low, high = float(row["low"]), float(row["high"])
+            assert float(row["level"]) == pytest.approx(
+                1 - alpha * (2 if "equivalence" in row["test"] else 1)
+            )
+            if "equivalence" in row["test"]:
+                limit = study.analysis.equivalence
+                inside = -limit < low and high < limit
+                assert inside == (row["verdict"] == "supported")
+            else:
+                null = 0.5 if "AUC" in row["effect"] else 0.0
+                assert p < alpha
+                assert low > null or high < null
 
 
 def test_figures_and_report_are_there_and_offline(results):

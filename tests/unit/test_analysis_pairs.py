@@ -1,4 +1,4 @@
-"""C1, C3 and C4: ratios on ellipses and differences in pairs, against plain loops."""
+"""C3 and C4: differences in pairs, against plain loops."""
 
 import math
 
@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 
 import synthetic
-from sensigap.analysis import factors, paths
-from sensigap.analysis.verdicts import Settings, verdict
-from sensigap.factors import FACTORS
-from sensigap.seeds import generator
+from sensigap.analysis import factors
+from sensigap.analysis.errors import Halvings
+from sensigap.analysis.shared_points import SharedPoints
+from sensigap.analysis.verdicts import Settings, draws, judge, verdict
+from sensigap.factors import FACTORS, Factor, Side
 
-FAST = Settings(bootstrap=300)
+FAST = Settings(bootstrap=100, halvings=60)
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,14 @@ def survey():
     return synthetic.survey(networks=140, pairs=30, samples=60, transition_points=20)
 
 
+def all_rows(survey, settings=FAST):
+    points = SharedPoints(survey, "made up", settings)
+    return {row.question.key: row for row in factors.factor_rows(points)}
+
+
 @pytest.fixture(scope="module")
-def ellipses(survey):
-    return synthetic.ellipses(survey)
+def rows(survey):
+    return all_rows(survey)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -73,282 +79,260 @@ def test_a_pair_with_one_side_is_an_error(survey):
 
 def test_a_survey_without_pairs_has_too_few():
     survey = synthetic.survey(networks=30, pairs={"labels": 25}, samples=40)
-    rows = factors.factor_rows(survey, "synthetic", FAST)
-    assert [row.n for row in rows[3:]] == [0] * 3 * (len(FACTORS) - 1)
-    assert all(row.too_few for row in rows[3:])
-    assert rows[3].left_out == "0 of 0 pairs"
+    found = all_rows(survey)
+    assert found["C3.labels"].n > 0
+    for key in ("C3.batch", "C4.unit", "C4.augmentation.norm", "C4.unit.transitions"):
+        assert found[key].too_few
+        assert found[key].n == found[key].architectures == 0
+        assert found[key].left_out == "0 of 0 pairs"
 
 
-def test_rows_are_wilcoxon_tests_of_the_pairs(survey):
-    rows = factors.factor_rows(survey, "synthetic", FAST)
-    claims = sorted(record.claim for record in FACTORS.values() for _ in range(3))
-    assert [row.question.claim for row in rows] == claims
-    by_quantity = {row.question.quantity: row for row in rows}
-    for factor in FACTORS:
-        table, _ = factors.pairs(survey, factor)
-        for quantity, values in (
-            ("gap", table["worse_gap"] - table["better_gap"]),
-            ("Jacobian norm", np.log(table["worse_sensitivity"] / table["better_sensitivity"])),
-            (
-                "transitions",
-                np.log((table["worse_transitions"] + 1) / (table["better_transitions"] + 1)),
-            ),
-        ):
-            row = by_quantity[f"{factor}: {quantity}"]
-            assert row.n == len(table)
-            assert row.result.estimate == pytest.approx(values.mean())
-            expected = stats.wilcoxon(values.round(12), zero_method="pratt").pvalue
-            assert row.result.p == pytest.approx(expected, rel=0.04)
+def test_every_factor_has_one_primary_row_and_labels_the_norms(rows):
+    primary = [key for key, row in rows.items() if row.question.primary]
+    assert primary == ["C3.labels", "C3.batch", "C4.augmentation", "C4.unit", "C6.noise"]
+    assert "C3.labels.norm" not in rows
+    assert rows["C3.labels.gap"].question.claimed is None
+    assert "true by construction" in " ".join(rows["C3.labels.gap"].remarks)
+    for family in ("C3.batch", "C3.lbfgs", "C4.augmentation_30", "C4.unit", "C6.noise_half"):
+        for what in ("gap", "norm", "transitions"):
+            assert rows[f"{family}.{what}"].question.claimed == 1
+
+
+def test_labels_are_known_by_what_makes_their_sides():
+    assert factors.moves_gap_by_construction(FACTORS["labels"])
+    assert not factors.moves_gap_by_construction(FACTORS["unit"])
+    other = Factor(
+        name="noise labels",
+        claim="C3",
+        worse=Side(name="a", hyperparameters={"labels": "random"}, words="a"),
+        better=Side(name="b", hyperparameters={"labels": "true"}, words="b"),
+        key="k",
+        title="t",
+    )
+    assert factors.moves_gap_by_construction(other)
+
+
+def slow_pairs(survey, factor):
+    """Each pair's sides as Datasets of one network: (worse, better), both fitted."""
+    worse, better = (side.name for side in FACTORS[factor].sides)
+    name = survey[f"pair_{factor}"].to_numpy()
+    side = survey[f"side_{factor}"].to_numpy()
+    found = []
+    for pair in sorted(set(name) - {""}):
+        both = [int(np.flatnonzero((name == pair) & (side == each))[0]) for each in (worse, better)]
+        if (survey["status"].to_numpy()[both] == "fitted").all():
+            found.append([survey.isel(network=place) for place in both])
+    return found
+
+
+def slow_difference(what, worse, better, points):
+    """A pair's difference over some test points."""
+    if what == "gap":
+        gaps = [
+            float(of["train_accuracy"]) - (of["margin"].to_numpy()[points] > 0).mean()
+            for of in (worse, better)
+        ]
+        return gaps[0] - gaps[1]
+    if what == "norm":
+        means = [of["jacobian_norm"].to_numpy()[points].mean() for of in (worse, better)]
+        return math.log(means[0] / means[1])
+    counts = [of["transitions"].to_numpy()[points].mean() for of in (worse, better)]
+    return math.log((counts[0] + 1) / (counts[1] + 1))
+
+
+def slow_parts(survey, factor, what, chosen=lambda of: True):
+    """Estimate, both variances, architectures and points of a factor's quantity, by loops."""
+    pairs = [both for both in slow_pairs(survey, factor) if chosen(both[1])]
+    points = np.arange(survey.sizes["sample"])
+    what_of = "halvings of the test points"
+    if what == "transitions":
+        points = np.flatnonzero(np.isfinite(survey["transitions"].to_numpy()).any(axis=0))
+        what_of = "halvings of the transitions' points"
+    member = Halvings(draws(FAST, "made up", what_of), FAST.halvings, len(points)).member > 0
+    architectures = {}
+    for worse, better in pairs:
+        key = (int(better["depth"]), int(better["width"]))
+        architectures.setdefault(key, []).append((worse, better))
+
+    def effect(where):
+        return [
+            np.mean([slow_difference(what, *both, where) for both in of])
+            for of in architectures.values()
+        ]
+
+    means, G = effect(points), len(architectures)
+    halves = [np.mean(effect(points[half])) for half in member.T]
+    first, second = np.array(halves[: FAST.halvings]), np.array(halves[FAST.halvings :])
+    V = np.var(means, ddof=1) / G, ((first - second) ** 2).mean() / 4
+    df = sum(V) ** 2 / (V[0] ** 2 / (G - 1) + V[1] ** 2 / (len(points) - 1))
+    return np.mean(means), math.sqrt(sum(V)), df, len(pairs), G
+
+
+@pytest.mark.parametrize(
+    ("key", "factor", "what"),
+    [
+        ("C3.labels", "labels", "norm"),
+        ("C3.labels.gap", "labels", "gap"),
+        ("C3.batch.gap", "batch", "gap"),
+        ("C4.augmentation.norm", "augmentation", "norm"),
+        ("C4.unit.norm", "unit", "norm"),
+        ("C4.unit.transitions", "unit", "transitions"),
+    ],
+)
+def test_rows_are_t_tests_of_architecture_means_and_points(survey, rows, key, factor, what):
+    row = rows[key]
+    centre, error, df, n, G = slow_parts(survey, factor, what)
+    assert (row.n, row.architectures) == (n, G)
+    assert row.finding.estimate == pytest.approx(centre)
+    half = stats.t.ppf(0.975, df) * error
+    assert row.finding.low == pytest.approx(centre - half)
+    assert row.finding.high == pytest.approx(centre + half)
+    p = 2 * stats.t.sf(abs(centre) / error, df)
+    assert row.finding.p == pytest.approx(p, rel=1e-6)
+
+
+def test_the_primary_row_is_the_weaker_of_gap_and_norm(survey, rows):
+    for factor, family in (("unit", "C4.unit"), ("batch", "C3.batch")):
+        parts = {what: slow_parts(survey, factor, what) for what in ("gap", "norm")}
+        p = {
+            what: 2 * stats.t.sf(abs(centre) / error, df)
+            for what, (centre, error, df, _, _) in parts.items()
+        }
+        found = rows[family].finding
+        assert found.p == pytest.approx(max(p.values()))
+        assert found.gate == pytest.approx(p["gap"])
+        assert found.estimate == pytest.approx(parts["norm"][0])
+        assert found.side == 1
+
+
+def test_levels_are_rows_of_some_pairs(survey):
+    settings = Settings(bootstrap=100, halvings=60, minimum_networks=4, minimum_architectures=3)
+    found = all_rows(survey, settings)
+    keys = [key for key in found if key.startswith("C4.unit.gain.")]
+    assert keys == [f"C4.unit.gain.{level}" for level in ("0.5", "1", "2", "4")]
+    for key, gain in zip(keys, synthetic.GAINS, strict=True):
+        parts = {
+            what: slow_parts(survey, "unit", what, lambda of, gain=gain: float(of["gain"]) == gain)
+            for what in ("gap", "norm")
+        }
+        row = found[key]
+        assert (row.n, row.architectures) == parts["norm"][3:]
+        if row.too_few:
+            continue
+        assert row.finding.estimate == pytest.approx(parts["norm"][0])
+        p = [2 * stats.t.sf(abs(c) / e, df) for c, e, df, _, _ in parts.values()]
+        assert row.finding.p == pytest.approx(max(p))
+        assert not row.question.primary
+    assert sum(found[key].finding is not None for key in keys) >= 3
+    assert {f"C4.unit.depth.{depth}" for depth in synthetic.DEPTHS} <= set(found)
+
+
+def test_levels_with_few_architectures_say_their_effects_without_error(rows):
+    row = rows["C4.unit.depth.1"]
+    assert row.too_few
+    assert "architectures of at least 10" in row.remarks[0]
+    assert row.remarks[1].startswith("without error: gap 0.1")
 
 
 def test_pairs_without_a_logarithm_are_left_out(survey):
     changed = survey.copy(deep=True)
     table, _ = factors.pairs(survey, "unit")
-    changed["sensitivity"].loc[{"network": table["worse_network"].iloc[:2].tolist()}] = 0
-    changed["mean_transitions"].loc[{"network": table["better_network"].iloc[:3].tolist()}] = np.nan
-    rows = factors.factor_rows(changed, "synthetic", FAST)
-    gap, norm, transitions = (row for row in rows if ".unit." in row.question.key)
+    worse = table["worse_network"].iloc[:2].tolist()
+    changed["sensitivity"].loc[{"network": worse}] = 0
+    better = table["better_network"].iloc[:3].tolist()
+    changed["mean_transitions"].loc[{"network": better}] = np.nan
+    found = all_rows(changed)
+    gap, norm = found["C4.unit.gap"], found["C4.unit.norm"]
+    transitions, both = found["C4.unit.transitions"], found["C4.unit"]
     assert gap.n == len(table)
-    assert norm.n == len(table) - 2
+    assert norm.n == both.n == len(table) - 2
     assert "2 with J = 0 at every test point of a side" in norm.left_out
     assert transitions.n == len(table) - 3
     assert "3 without measured transitions" in transitions.left_out
 
 
-def test_lbfgs_rows_state_the_deviation_and_the_exception(survey):
-    rows = [
-        row
-        for row in factors.factor_rows(survey, "synthetic", FAST)
-        if row.question.quantity.startswith("lbfgs")
-    ]
-    assert all("DEVIATION: optimizer, batch size, learning rate" in row.note for row in rows)
-    agrees = "do not follow generalization for this factor, so that 'contradicted' here agrees"
-    assert [agrees in row.note for row in rows] == [False, False, True]
-
-
-def test_the_units_thresholds_are_told_beside_their_transitions(survey):
-    rows = factors.factor_rows(survey, "synthetic", FAST)
-    told = [row.question.quantity for row in rows if "two thresholds" in row.note]
-    assert told == ["unit: transitions"]
-    (row,) = (row for row in rows if row.question.quantity in told)
-    assert "untrained networks already differ" in row.note
-
-
-def dealt_out(survey, count, shift):
-    """All pairs fitted, of `count` architectures; the worse gap moves by `shift` of each."""
+def test_transitions_are_compared_over_the_points_that_both_sides_have(survey):
+    """Where one side has fewer points, the other's mean is over the same ones."""
     changed = survey.copy(deep=True)
-    members = np.flatnonzero(survey["pair_labels"] != "")
-    changed["status"][members] = "fitted"
-    place = np.zeros(survey.sizes["network"], int)
-    place[members] = np.arange(len(members)) // 2 % count
-    changed["depth"] = ("network", 1 + place)
-    changed["width"] = ("network", np.full(len(place), 64))
-    changed["unit"] = ("network", np.full(len(place), "relu", object))
-    noise = generator(0, "dealt out").normal(0, 0.02, len(place))
-    worse = (survey["side_labels"] == "random").to_numpy()
-    changed["gap"] = ("network", 0.2 + noise + np.where(worse, np.array(shift)[place], 0))
+    table, _ = factors.pairs(survey, "unit")
+    name = table["better_network"].iloc[0]
+    own = np.flatnonzero(np.isfinite(survey["transitions"].sel(network=name)))
+    changed["transitions"].loc[{"network": name}][own[8:]] = np.nan
+    points = SharedPoints(changed, "made up", FAST)
+    worse = table["worse_network"].iloc[0]
+    whole, _ = points.transitions([worse], beside=[name])
+    expected = survey["transitions"].sel(network=worse).to_numpy()[own[:8]].mean()
+    assert whole[0] == pytest.approx(expected)
+
+
+def test_rows_of_lbfgs_state_the_deviation_and_the_exception(rows):
+    names = [f"C3.lbfgs{part}" for part in ("", ".gap", ".norm", ".transitions")]
+    said = {key: " ".join(rows[key].remarks) for key in names}
+    assert all("DEVIATION: optimizer, batch size, learning rate" in t for t in said.values())
+    agrees = "do not follow generalization for this factor, so that 'contradicted' here agrees"
+    assert [key for key, text in said.items() if agrees in text] == ["C3.lbfgs.transitions"]
+    assert "medians over the pairs: steps 1,000 / 1,000, training loss" in said["C3.lbfgs"]
+
+
+def test_the_units_thresholds_are_told_beside_their_transitions(rows):
+    told = [key for key, row in rows.items() if "two thresholds" in " ".join(row.remarks)]
+    assert told == ["C4.unit.transitions"]
+
+
+def shifted(survey, factor, what, values):
+    """The survey with the better side's gap or log10 sensitivity moved at all points."""
+    changed = survey.copy(deep=True)
+    side = FACTORS[factor].better.name
+    members = np.flatnonzero(survey[f"side_{factor}"] == side)
+    if what == "gap":
+        changed["gap"][members] = survey["gap"].to_numpy()[members] + values
+    else:
+        factor_of = 10.0**values
+        changed["sensitivity"][members] = survey["sensitivity"].to_numpy()[members] * factor_of
+        scaled = survey["jacobian_norm"].to_numpy()[members] * factor_of
+        changed["jacobian_norm"][members] = scaled
     return changed
 
 
-def test_an_interval_of_pairs_that_are_alike_is_that_of_architectures(survey):
-    """Six architectures, one of which moves against the others: over pairs it is too narrow."""
-    shift = (0.1, 0.1, 0.1, 0.1, 0.1, -0.15)
-    changed = dealt_out(survey, 6, shift)
-    row = factors.factor_rows(changed, "synthetic", FAST)[0]
-    table, _ = factors.pairs(changed, "labels")
-    differences = table["worse_gap"] - table["better_gap"]
-    assert row.n == 30
-    assert row.result.estimate == pytest.approx(differences.mean())
-    # p is that of the test over pairs all the same
-    assert row.result.p == pytest.approx(stats.wilcoxon(differences).pvalue)
-    assert row.result.p < 0.05
-    # architectures of equal size: the standard error of the mean of their means
-    means = differences.groupby(table["depth"]).mean()
-    error = means.std() / np.sqrt(6)
-    half = (row.result.high - row.result.low) / 2
-    assert half == pytest.approx(stats.t.ppf(0.975, 5) * error, rel=0.1)
-    assert row.result.low < 0 < row.result.high
-    assert verdict(row, 0.01, FAST) == "not supported"
-    assert "interval over architectures, whose standard error is the larger" in row.note
-    assert "30 pairs" in row.note
-    assert "6 architectures" in row.note
-    assert row.question.test.endswith("bootstrap over pairs or architectures")
-
-
-def test_an_interval_of_pairs_that_are_not_alike_is_that_of_pairs(survey):
-    changed = dealt_out(survey, 6, (0.1,) * 6)
-    # what differs lies within the architectures: each has as much of it as the others
-    pair = np.array([int(name[-4:] or 0) for name in survey["pair_labels"].to_numpy()])
-    worse = (survey["side_labels"] == "random").to_numpy()
-    changed["gap"] += np.where(worse, np.where(pair // 6 % 2 == 0, 0.05, -0.05), 0)
-    row = factors.factor_rows(changed, "synthetic", FAST)[0]
-    table, _ = factors.pairs(changed, "labels")
-    differences = table["worse_gap"] - table["better_gap"]
-    half = (row.result.high - row.result.low) / 2
-    assert half == pytest.approx(stats.t.ppf(0.975, 29) * stats.sem(differences), rel=0.1)
-    assert "interval over pairs, whose standard error is the larger" in row.note
-
-
-def test_pairs_of_few_architectures_are_taken_as_independent(survey):
-    row = factors.factor_rows(dealt_out(survey, 4, (0.1, 0.1, 0.1, -0.1)), "synthetic", FAST)[0]
-    assert row.note.endswith(
-        "4 architectures, fewer than 5 clusters: pairs are taken as independent"
-    )
-    assert row.question.test.endswith("bootstrap over pairs")
-    table, _ = factors.pairs(dealt_out(survey, 4, (0.1, 0.1, 0.1, -0.1)), "labels")
-    error = stats.sem(table["worse_gap"] - table["better_gap"])
-    half = (row.result.high - row.result.low) / 2
-    assert half == pytest.approx(stats.t.ppf(0.975, 29) * error, rel=0.1)
-
-
-def test_windows_are_a_twelfth_of_pi_around_three_angles():
-    theta = 2 * np.pi * np.arange(24) / 24
-    assert np.flatnonzero(paths.near(theta, paths.ANCHORS)).tolist() == [
-        3, 4, 5, 11, 12, 13, 19, 20, 21,
-    ]  # fmt: skip
-    assert np.flatnonzero(paths.near(theta, paths.MIDPOINTS)).tolist() == [
-        0, 1, 7, 8, 9, 15, 16, 17, 23,
-    ]  # fmt: skip
-    middles = theta + np.pi / 24
-    assert paths.near(middles, paths.ANCHORS).sum() == 6
-
-
-def slow_ratios(ellipses, state, measure, kind):
-    """A network's two log-ratios by loops over ellipses and angles."""
-    angle = ellipses["angle"].to_numpy()
-    step = 2 * math.pi / len(angle)
-    result = {}
-    for name in ellipses["network"].to_numpy():
-        top = {"anchor": 0.0, "middle": 0.0, "kind": 0.0, "random": 0.0}
-        bottom = dict.fromkeys(top, 0.0)
-        for place in (kind, "random"):
-            chosen = ellipses.sel(network=name, kind=place)
-            values = chosen[measure].sel(state=state).to_numpy()
-            arcs = chosen["arc_length"].to_numpy()
-            for ellipse in range(ellipses.sizes["ellipse"]):
-                for position, theta in enumerate(angle):
-                    at = theta + (step / 2 if measure == "transitions" else 0)
-                    size = arcs[ellipse, position] if measure == "transitions" else 1
-                    phase = math.degrees(at) % 120
-                    where = ["kind" if place == kind else "random"]
-                    if place == kind and abs(phase - 60) < 15.001:
-                        where.append("anchor")
-                    if place == kind and min(phase, 120 - phase) < 15.001:
-                        where.append("middle")
-                    for key in where:
-                        top[key] += values[ellipse, position]
-                        bottom[key] += size
-        level = {key: top[key] / bottom[key] for key in top}
-        result[name] = (
-            math.log(level["anchor"] / level["middle"]),
-            math.log(level["kind"] / level["random"]),
-        )
-    return result
-
-
-@pytest.mark.parametrize("measure", ["jacobian_norm", "transitions"])
-@pytest.mark.parametrize("state", ["initial", "trained"])
-def test_log_ratios_are_those_of_a_loop(ellipses, measure, state):
-    few = ellipses.isel(network=slice(0, 3))
-    found = paths.log_ratios(few, state)
-    for name, expected in slow_ratios(few, state, measure, "one class").items():
-        columns = [f"{measure}|one class|near", f"{measure}|one class|data"]
-        assert found.loc[name, columns].tolist() == pytest.approx(expected)
-
-
-def test_path_rows_test_trained_networks_and_show_the_same_ones_untrained(survey, ellipses):
-    rows = paths.path_rows(survey, ellipses, "synthetic", FAST)
-    assert len(rows) == 16
-    trained = [row for row in rows if not row.question.control]
-    controls = [row for row in rows if row.question.control]
-    assert len(trained) == len(controls) == 8
-    assert [row.n for row in trained] == [row.n for row in controls]
-    values = paths.log_ratios(ellipses, "trained")["jacobian_norm|different classes|near"]
-    assert trained[0].result.estimate == pytest.approx(values.mean())
-    assert trained[0].result.p == pytest.approx(stats.wilcoxon(values).pvalue)
-    assert all(row.note.startswith("control: ") for row in controls)
-    assert all(f"{row.question.quantity}, untrained" in
-               {other.question.quantity for other in controls} for row in trained)  # fmt: skip
-
-
-def test_networks_without_a_ratio_are_left_out_of_the_control_too(survey, ellipses):
-    changed = ellipses.copy(deep=True)
-    changed["jacobian_norm"][dict(network=0, state=1, kind=0)] = 0  # noqa: C408
-    changed["transitions"][dict(network=slice(1, 3), state=0, kind=2)] = 0  # noqa: C408
-    rows = paths.path_rows(survey, changed, "synthetic", FAST)
-    everyone = ellipses.sizes["network"]
-    expected = {
-        "Jacobian norm": {"different classes": (1, 1), "one class": (0, 0)},
-        "transition density": {"different classes": (0, 2), "one class": (0, 2)},
+@pytest.mark.parametrize(
+    ("gap", "norm", "expected"),
+    [
+        # moves of the better side: the worse one is .15 and .4 decades above it before
+        (0.0, 0.0, "supported"),
+        (0.0, 0.8, "contradicted"),
+        (0.0, 0.4, "not supported"),
+        (0.15, 0.0, "does not speak"),
+        (0.3, 0.0, "does not speak"),
+        (0.3, 0.8, "does not speak"),
+    ],
+)
+def test_a_factor_speaks_only_where_the_gap_moved(survey, gap, norm, expected):
+    changed = shifted(shifted(survey, "unit", "gap", gap), "unit", "norm", norm)
+    found = list(all_rows(changed).values())
+    given = {
+        row.question.key: word for row, (_, word) in zip(found, judge(found, FAST), strict=True)
     }
-    for row in rows:
-        quantity = row.question.quantity
-        measure = "Jacobian norm" if quantity.startswith("Jacobian") else "transition density"
-        kind = "one class" if "one class" in quantity else "different classes"
-        missing = expected[measure][kind][0 if "anchors" in quantity else 1]
-        assert row.n == everyone - missing
-        assert (f"{missing} with" in row.left_out.split("diverged")[-1]) == (missing > 0)
+    assert given["C4.unit"] == expected
+    # their own rows say what they are, without the gate
+    own = {0.0: "supported", 0.4: "not supported", 0.8: "contradicted"}
+    assert given["C4.unit.norm"] == own[norm]
+    assert given["C3.labels.gap"] == "none"
 
 
-def test_random_label_networks_are_no_part_of_c1(survey, ellipses):
-    changed = survey.copy(deep=True)
-    names = ellipses["network"].to_numpy()
-    changed["labels"].loc[{"network": names[:3]}] = "random"
-    rows = paths.path_rows(changed, ellipses, "synthetic", FAST)
-    assert {row.n for row in rows} == {len(names) - 3}
-    assert all("3 trained on random labels" in row.left_out for row in rows)
-    kept = paths.log_ratios(ellipses.isel(network=slice(3, None)), "trained")
-    assert rows[0].result.estimate == pytest.approx(
-        kept["jacobian_norm|different classes|near"].mean()
-    )
-
-
-def test_angles_with_zero_norm_are_counted_among_those_a_row_uses(survey, ellipses):
-    changed = ellipses.copy(deep=True)
-    norm = changed["jacobian_norm"]
-    # angles 8, 24, 40 of 48 are anchors; 4 is in no window
-    for kind, angles in (("different classes", [4, 8, 9]), ("random", [4, 5])):
-        norm.loc[{"state": "trained", "kind": kind}][3, 0, angles] = 0
-    # a network without a ratio takes its zeros along
-    norm.loc[{"state": "trained", "kind": "different classes"}][0] = 0
-    rows = paths.path_rows(survey, changed, "synthetic", FAST)
-    networks = ellipses.sizes["network"]
-    # three ellipses; windows of five angles around each of six places, or all angles of two kinds
-    near, data = 3 * 30, 3 * 48 * 2
-    expected = {
-        ("different classes", "at the anchors"): ((2, 0), (networks - 1) * near),
-        ("different classes", "ellipses of"): ((5, 0), (networks - 1) * data),
-        ("one class", "at the anchors"): ((0, 0), networks * near),
-        ("one class", "ellipses of"): ((2, 0), networks * data),
-    }
-    counted = 0
-    for row in rows:
-        if not row.question.quantity.startswith("Jacobian norm"):
-            assert "angles" not in row.left_out
-            continue
-        (zeros,) = {
-            f"{count[row.question.control]} of {total:,} angles with J = 0, kept as 0 in the means"
-            for (kind, start), (count, total) in expected.items()
-            if f"ellipses of {kind}" in row.question.quantity
-            and row.question.quantity.startswith(f"Jacobian norm, {start}")
-        }
-        assert row.left_out.endswith(f"; {zeros}")
-        counted += 1
-    assert counted == 8
-
-
-def test_path_rows_need_thirty_networks(survey, ellipses):
-    for count, too_few in ((29, True), (30, False)):
-        part = ellipses.isel(network=slice(0, count))
-        rows = paths.path_rows(survey, part, "synthetic", FAST)
-        assert {row.n for row in rows} == {count}
-        assert {row.too_few for row in rows} == {too_few}
-
-
-@pytest.mark.parametrize("present", [False, True])
-def test_no_ellipses_are_too_few(survey, ellipses, present):
-    none = ellipses.isel(network=slice(0, 0)) if present else None
-    rows = paths.path_rows(survey, none, "synthetic", FAST)
-    assert len(rows) == 16
-    assert all(row.too_few and row.n == 0 for row in rows)
-    assert "fitted but not measured" in rows[0].left_out
+def test_a_factor_is_mixed_where_gains_disagree():
+    large = synthetic.survey(networks=20, pairs=120, samples=60, transition_points=20)
+    changed = large.copy(deep=True)
+    better = np.flatnonzero(large["side_unit"] == "relu")
+    move = 10.0 ** np.where(large["gain"].to_numpy()[better] < 1.5, 1.0, 0.0)
+    changed["sensitivity"][better] = large["sensitivity"].to_numpy()[better] * move
+    scaled = large["jacobian_norm"].to_numpy()[better] * move[:, None]
+    changed["jacobian_norm"][better] = scaled
+    found = all_rows(changed)
+    row = found["C4.unit"]
+    assert row.finding.mixed == "gain"
+    assert verdict(row, 1e-9, 1e-9, FAST) == "mixed"
+    assert found["C4.augmentation"].finding.mixed == ""
+    assert found["C4.unit.norm.by_gain"].finding.p < 1e-6
+    assert found["C4.augmentation.norm.by_gain"].finding.p > 1e-3
+    # four architectures of a depth are no group
+    assert any(remark.startswith("by depth: no group") for remark in row.remarks)

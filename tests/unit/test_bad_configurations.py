@@ -298,6 +298,14 @@ TEXTS = {
         axes("stop: [loss], target_loss: [4.9e-324]"),
         ["survey[0].axes.target_loss[0]: found 5e-324", "at least 1e-09 nat"],
     ),
+    "a noise that nothing feels": (
+        axes("input_noise: [4.9e-324]"),
+        ["survey[0].axes.input_noise[0]: found 5e-324", "0, or at least 0.001"],
+    ),
+    "a share of nothing": (
+        axes("augmentation: [true], augmentation_share: [1.0e-300]"),
+        ["survey[0].axes.augmentation_share[0]", "from 0.001 to 1"],
+    ),
     "a loss of 1e300": (
         axes("stop: [loss], target_loss: [1.0e+300]"),
         ["target_loss[0]", "to 100"],

@@ -74,12 +74,13 @@ assert "pair_scale" in schema.SCHEMAS["survey"].coordinates
 
 # table of claims
 found = claims({"digits": survey}, {}, Settings(bootstrap=200, point_networks=2)).set_index("key")
-for what in ("gap", "norm", "transitions"):
-    row = found.loc[f"C3.scale.{what}"]
+for what in ("", ".gap", ".norm", ".transitions"):
+    row = found.loc[f"C3.scale{what}"]
     assert row["claim"] == "C3"
     assert row["verdict"] == "supported"
-    assert "told in every row" in row["note"]
-    assert ("told of transitions" in row["note"]) == (what == "transitions")
+    assert row["primary"] == (what == "")
+    assert "told in every row" in row["remarks"]
+    assert ("told of transitions" in row["remarks"]) == (what == ".transitions")
     assert "wide" in row["effect"] and "plain" in row["effect"]
 
 # figure and report

@@ -55,40 +55,62 @@ class Page(HTMLParser):
             self.rows[-1] += " " + data.strip()
 
 
-def claim(name, dataset, quantity, verdict, *, estimate=0.5, p_holm=0.01, note=""):
+def claim(name, dataset, quantity, verdict, **given):
+    """A row; `given`: key, primary, estimate, p_holm, level, remarks."""
+    estimate, p_holm = given.get("estimate", 0.5), given.get("p_holm", 0.01)
+    primary = given.get("primary", True)
     missing = np.isnan(estimate)
     return {
-        "key": f"{name}.{len(quantity)}",
+        "key": given.get("key", f"{name}.{len(quantity)}"),
         "claim": name,
         "dataset": dataset,
         "quantity": quantity,
+        "primary": primary,
         "test": "Spearman",
         "n": 41,
+        "architectures": 17,
         "left_out": "3 of 44 survey networks: 3 not fitted",
         "effect": "Spearman's rho",
         "estimate": estimate,
         "low": estimate - 0.25,
         "high": estimate + 0.25,
+        "level": given.get("level", 0.95),
         "p": np.nan if missing else p_holm / 5,
-        "p_holm": np.nan if missing else p_holm,
+        "p_holm": p_holm if primary and not missing else np.nan,
         "verdict": verdict,
-        "note": note,
+        "remarks": given.get("remarks", ""),
     }
 
 
 CLAIMS = [
     claim("C0", "digits", "gap and number of parameters", "supported", estimate=-0.5),
     claim("C0", "MNIST", "gap and number of parameters", "contradicted", p_holm=1e-9),
-    claim("C1", "digits", "norm at the anchors, untrained", ""),
+    claim("C0", "digits", "training loss", "too imprecise", level=0.9, p_holm=0.4),
+    claim(
+        "C1",
+        "digits",
+        "norm at the anchors, untrained",
+        "none",
+        key="C1.norm.untrained",
+        primary=False,
+    ),
     claim("C2", "digits", "gap & log10 sensitivity <all>", "not supported", p_holm=0.3),
-    claim("C4", "MNIST", "unit: gap", "too few networks", estimate=np.nan, note="5 of at least 20"),
     claim(
         "C4",
         "MNIST",
-        "unit: transitions",
-        "not supported",
-        note="does not speak to the claim: the gap did not move; 3 above 0",
+        "unit: gap",
+        "too few networks",
+        estimate=np.nan,
+        remarks="5 of at least 20; without error: gap 0.1",
     ),
+    claim(
+        "C4",
+        "MNIST",
+        "unit: norm as well",
+        "does not speak",
+        remarks="gap -0.1, p 0.6; 3 above 0",
+    ),
+    claim("C5", "digits", "norm minus confidence", "none", primary=False, p_holm=0.2),
 ]
 
 
@@ -199,17 +221,22 @@ def test_every_row_of_claims_has_its_verdict_in_words(page):
             for text in page.rows
             if row["quantity"] in text and f" {row['dataset']} " in f" {text} "
         ]
-        assert (row["verdict"] or "control") in found
+        control = row["key"].endswith(".untrained")
+        none = "control" if control else "comparison"
+        assert (row["verdict"] if row["verdict"] != "none" else none) in found
         assert "41" in found
+        assert "17 architectures" in found
         assert row["left_out"] in found
         if np.isnan(row["estimate"]):
             assert "–" in found
         else:
             assert effect_text(row["estimate"], row["low"], row["high"]) in found
-            assert p_text(row["p_holm"]) in found
+            assert p_text(row["p_holm"] if row["primary"] else row["p"]) in found
+            assert f"{100 * row['level']:.0f}% interval" in found
+        assert ("primary, Holm" if row["primary"] else "secondary") in found
     # what decides how a row is to be read stands outside the fold as well
     text = page.text
-    assert text.count("does not speak to the claim: the gap did not move") == 2
+    assert text.count("gap -0.1, p 0.6") == 2
     assert text.count("5 of at least 20") == 2
 
 
@@ -218,23 +245,30 @@ def test_every_row_of_claims_has_its_key_as_its_id(page):
     assert [name for name in page.ids if name in ids] == ids
 
 
-def test_intervals_are_said_at_the_level_of_the_analysis(study, page, tmp_path):
-    assert page.text.count("95% interval") == 6
+def test_primary_rows_stand_out(study):
+    text = study["output"].read_text(encoding="utf-8")
+    assert "<strong>training loss</strong>" in text
+    assert "<strong>norm minus confidence</strong>" not in text
+
+
+def test_intervals_of_the_leaderboard_are_said_at_the_level_of_the_analysis(study, page, tmp_path):
+    assert "95% intervals from a bootstrap" in page.text
     build(**study | {"alpha": 0.001, "output": tmp_path / "report.html"})
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
-    assert text.count("99.9% interval") == 6
-    assert "95%" not in text
+    assert "99.9% intervals from a bootstrap" in text
 
 
 def test_claims_are_explained_and_counted_at_a_glance(page):
     glance = page.rows[1:5]
-    assert [row.split()[0] for row in glance] == ["C0", "C1", "C2", "C4"]
-    assert glance[0].split()[-4:] == ["1", "supported", "1", "contradicted"]
-    assert "1 not supported" in glance[2]
-    assert "1 not supported" in glance[3]
-    assert "1 too few networks" in glance[3]
+    # of primary rows alone
+    assert [row.split()[0] for row in glance[:3]] == ["C0", "C2", "C4"]
+    words = glance[0].split()
+    assert " ".join(words[-7:]) == "1 supported 1 too imprecise 1 contradicted"
+    assert "1 not supported" in glance[1]
+    assert "1 does not speak" in glance[2]
+    assert "1 too few networks" in glance[2]
     assert "larger ones generalize better" in page.text
-    assert "Verdicts, a row of a claim each: 1 supported, 1 contradicted, 2 not supported" in (
+    assert "Verdicts of the primary rows: 1 supported, 1 contradicted, 1 not supported" in (
         page.text
     )
 
@@ -316,8 +350,8 @@ def test_a_study_without_timings_figures_and_claims_has_a_report(study, tmp_path
 
 def test_a_table_of_claims_without_its_columns_is_refused(study, tmp_path):
     claims = tmp_path / "claims.csv"
-    pd.DataFrame(CLAIMS).drop(columns=["p_holm", "note"]).to_csv(claims, index=False)
-    with pytest.raises(ValueError, match="missing: p_holm, note; run the analysis again"):
+    pd.DataFrame(CLAIMS).drop(columns=["p_holm", "remarks"]).to_csv(claims, index=False)
+    with pytest.raises(ValueError, match="missing: p_holm, remarks; run the analysis again"):
         build(**study | {"claims": claims})
 
 

@@ -1,6 +1,7 @@
-"""Resampling, and what is made of it: an estimate, its interval and its p.
+"""Resampling, and what the leaderboard makes of it: an estimate, its interval and its p.
 
-The interval and p of a bootstrap come from one thing, the standard error of the resampled
+(The claims have test points in their errors too: `sensigap.analysis.errors`.) The interval and p of
+a bootstrap come from one thing, the standard error of the resampled
 statistic on a scale on which it is about normal, with Student's t for the number of resampled
 units. Counting resamples beyond the null instead could not give a p below 2 / (resamples + 1),
 which Holm's correction over a table of four data sets would always lift above 0.05. The percentile
@@ -19,8 +20,6 @@ from scipy.special import expit, logit
 UNDEFINED = 0.05
 #: with fewer clusters a bootstrap over them says nothing
 MINIMUM_CLUSTERS = 5
-#: skewness of paired differences from which the sign test is reported beside the Wilcoxon test
-SKEWED = 1.0
 #: units drawn at once, which bounds the memory
 _DRAWS = 1 << 20
 
@@ -31,7 +30,8 @@ SCALES: dict[str, tuple[_Transform, _Transform]] = {
     "correlation": (np.arctanh, np.tanh),
     "probability": (logit, expit),
 }
-_LIMITS = {
+#: name -> least and greatest value that the scale takes
+LIMITS = {
     "identity": (-math.inf, math.inf),
     "correlation": (-1 + 1e-12, 1 - 1e-12),
     "probability": (1e-12, 1 - 1e-12),
@@ -105,7 +105,7 @@ def summarise(
         )
     defined = resampled[~np.isnan(resampled)]
     to_scale, back = SCALES[scale]
-    limits = _LIMITS[scale]
+    limits = LIMITS[scale]
     centre = float(to_scale(np.clip(estimate, *limits)))
     spread = to_scale(np.clip(defined, *limits))
     error = _standard_error(spread, units)
@@ -130,72 +130,3 @@ def summarise(
 def _standard_error(resampled: np.ndarray, units: int) -> float:
     """Of a bootstrapped statistic: resampling n units shows (n - 1) / n of the variance."""
     return float(np.std(resampled)) * math.sqrt(units / (units - 1))
-
-
-def signed_rank(
-    differences: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    resamples: int,
-    alpha: float,
-    clusters: np.ndarray | None = None,
-) -> Result:
-    """Wilcoxon's signed-rank test of paired differences; their mean with a bootstrapped interval.
-
-    Zeros are kept in the ranking (Pratt) since accuracies tie. The test asks for differences that
-    are symmetric about their median; the note reports their skewness, and where that is large the
-    sign test, which does not ask for it.
-
-    Args:
-        differences: (pair,), finite.
-        rng: draws the resamples.
-        resamples: how many.
-        alpha: the interval holds 1 - alpha.
-        clusters: architecture of each pair (pair,), integers from 0, where pairs of one are alike:
-            then the bootstrap is over pairs or over architectures, whichever has the larger
-            standard error. The test is over pairs all the same.
-
-    Raises:
-        DoesNotApply: all differences are zero.
-    """
-    count = len(differences)
-    positive, negative = int((differences > 0).sum()), int((differences < 0).sum())
-    if positive + negative == 0:
-        raise DoesNotApply(f"all {count} differences are zero")
-    p = float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
-    resampled, units, of = differences @ resample_counts(rng, count, resamples) / count, count, ""
-    if clusters is not None:
-        resampled, units, of = _larger_error(differences, clusters, resampled, rng)
-    bootstrapped = summarise(float(differences.mean()), resampled, units=units, alpha=alpha)
-    note = f"{positive} above 0, {negative} below, {count - positive - negative} at 0"
-    if np.ptp(differences) > 0:
-        skewness = float(stats.skew(differences))
-        note += f"; skewness {skewness:.2g}"
-        if abs(skewness) > SKEWED:
-            sign = float(stats.binomtest(positive, positive + negative).pvalue)
-            note += f", so not symmetric as the test assumes: sign test p {sign:.2g}"
-    return dataclasses.replace(bootstrapped, p=p, note=f"{note}; {bootstrapped.note}{of}")
-
-
-def _larger_error(
-    differences: np.ndarray, clusters: np.ndarray, over_pairs: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, int, str]:
-    """Resampled means over pairs or architectures, how many units, and what was done, in words."""
-    pairs, architectures = len(differences), int(clusters.max()) + 1
-    if architectures < MINIMUM_CLUSTERS:
-        words = f"; {architectures} architectures, fewer than {MINIMUM_CLUSTERS} clusters: pairs "
-        return over_pairs, pairs, words + "are taken as independent"
-    counts = resample_counts(rng, architectures, len(over_pairs)).astype(float)
-    sizes = np.bincount(clusters)
-    over_architectures = (np.bincount(clusters, differences) @ counts) / (sizes @ counts)
-    errors = (
-        _standard_error(over_pairs, pairs),
-        _standard_error(over_architectures, architectures),
-    )
-    words = (
-        f"; interval over {{}}, whose standard error is the larger: {errors[0]:.2g} over {pairs} "
-        f"pairs, {errors[1]:.2g} over {architectures} architectures"
-    )
-    if errors[1] > errors[0]:
-        return over_architectures, architectures, words.format("architectures")
-    return over_pairs, pairs, words.format("pairs")

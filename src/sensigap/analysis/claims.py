@@ -7,11 +7,13 @@ import pandas as pd
 import xarray as xr
 
 from sensigap import survey as stores
-from sensigap.analysis.correlations import sensitivity_and_gap, size_and_loss
 from sensigap.analysis.factors import factor_rows
 from sensigap.analysis.paths import path_rows
-from sensigap.analysis.points import point_rows
-from sensigap.analysis.verdicts import Row, Settings, holm, judge
+from sensigap.analysis.point_rows import point_rows
+from sensigap.analysis.sensitivity_and_gap import sensitivity_and_gap
+from sensigap.analysis.shared_points import SharedPoints
+from sensigap.analysis.size_and_loss import size_and_loss
+from sensigap.analysis.verdicts import Row, Settings, judge
 from sensigap.files import written_whole
 
 __all__ = ["COLUMNS", "Settings", "claims", "write_claims"]
@@ -21,17 +23,20 @@ COLUMNS = (
     "claim",
     "dataset",
     "quantity",
+    "primary",
     "test",
     "n",
+    "architectures",
     "left_out",
     "effect",
     "estimate",
     "low",
     "high",
+    "level",
     "p",
     "p_holm",
     "verdict",
-    "note",
+    "remarks",
 )
 
 
@@ -40,7 +45,7 @@ def claims(
     ellipses: Mapping[str, xr.Dataset | None],
     settings: Settings,
 ) -> pd.DataFrame:
-    """Tests C0 to C5 on the surveys (STUDY, 'Statistics').
+    """Tests the claims on the surveys (STATISTICS, section 6).
 
     Args:
         surveys: data set -> its survey.
@@ -49,35 +54,37 @@ def claims(
 
     Returns:
         One row a data set and key, with `COLUMNS`: `key` names the row among those of its data set
-        and stays when its words change; `n` networks (pairs in C3 and C4),
-        `left_out` in words, `estimate` of the `effect` with the interval `low` to `high` that holds
-        1 - alpha, two-sided `p` and `p_holm` over the whole table, and a `verdict`: '' for
-        controls, 'not supported' where the row that this one presumes is not supported. Numbers are
-        NaN where there are too few networks or a test does not apply; `note` then says so.
+        and stays when its words change; `primary` rows decide a claim, and were named before
+        looking, except on the digits, whose first results were known by then; `n` networks
+        (pairs where a factor is compared) of so many `architectures`, `left_out` in words,
+        `estimate` of the `effect` with the interval `low` to `high` that holds `level`, `p`
+        (two-sided; of a claim of no relation that of equivalence), `p_holm` over the primary rows
+        of the data set, and a `verdict`, for secondary rows by `p` as it is: 'none' for controls
+        and comparisons. Numbers are NaN where there are too few networks or a test does not apply;
+        `remarks` then say so.
     """
     rows: list[Row] = []
     for dataset, survey in surveys.items():
-        rows += size_and_loss(survey, dataset, settings)
+        points = SharedPoints(survey, dataset, settings)
+        rows += size_and_loss(points)
         rows += path_rows(survey, ellipses.get(dataset), dataset, settings)
-        rows += sensitivity_and_gap(survey, dataset, settings)
-        rows += factor_rows(survey, dataset, settings)
-        rows += point_rows(survey, dataset, settings)
+        rows += sensitivity_and_gap(points)
+        rows += factor_rows(points)
+        rows += point_rows(points)
     rows.sort(key=lambda row: row.question.claim)
-    adjusted = holm(rows, settings.alpha)
-    judged = judge(rows, adjusted, settings)
     return pd.DataFrame(
         [
-            _record(row, p_holm, given, remark)
-            for row, p_holm, (given, remark) in zip(rows, adjusted, judged, strict=True)
+            _record(row, p_holm, given, settings)
+            for row, (p_holm, given) in zip(rows, judge(rows, settings), strict=True)
         ],
         columns=list(COLUMNS),
     )
 
 
-def _record(row: Row, p_holm: float, given: str, remark: str) -> dict[str, object]:
-    question, result = row.question, row.result
+def _record(row: Row, p_holm: float, given: str, settings: Settings) -> dict[str, object]:
+    question, found = row.question, row.finding
     numbers = {
-        name: getattr(result, name) if result else float("nan")
+        name: getattr(found, name) if found else float("nan")
         for name in ("estimate", "low", "high", "p")
     }
     return {
@@ -85,14 +92,17 @@ def _record(row: Row, p_holm: float, given: str, remark: str) -> dict[str, objec
         "claim": question.claim,
         "dataset": question.dataset,
         "quantity": question.quantity,
+        "primary": question.primary,
         "test": question.test,
         "n": row.n,
+        "architectures": row.architectures,
         "left_out": row.left_out,
         "effect": question.effect,
         **numbers,
+        "level": question.level(settings),
         "p_holm": p_holm,
         "verdict": given,
-        "note": "; ".join(text for text in (remark, row.note) if text),
+        "remarks": "; ".join(row.remarks),
     }
 
 

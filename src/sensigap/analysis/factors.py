@@ -1,14 +1,17 @@
-"""C3 and C4: pairs of networks that differ in one factor (STUDY, 'Comparisons')."""
+"""C3, C4 and what else compares pairs of networks that differ in one factor (STATISTICS, 6)."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sensigap.analysis.bootstrap import MINIMUM_CLUSTERS, Result, signed_rank
+from sensigap.analysis.groups import Axis, interaction, mixed
+from sensigap.analysis.pair_effects import PairEffect
+from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import ARCHITECTURE, LeftOut, networks_table
-from sensigap.analysis.verdicts import Question, Row, Settings, answer
+from sensigap.analysis.verdicts import Finding, Question, Row, answer, one, union
 from sensigap.factors import FACTORS, Factor
 
 #: what of each network a pair compares
@@ -19,6 +22,18 @@ _COLUMNS = {
     "transitions": "mean_transitions",
     "test_accuracy": "test_accuracy",
     "network": "network",
+    "steps_done": "steps_done",
+    "train_loss": "train_loss",
+}
+#: the clusters of pairs: a pair's sides may differ in their units
+PAIR_ARCHITECTURE = ("depth", "width")
+#: by which the rows of pairs may be mixed, and are shown
+AXES = ("gain", "depth")
+_TEST = "Student's t of architecture means, with test points in the error"
+_REASONS = {
+    "gap": "without a gap",
+    "norm": "with J = 0 at every test point of a side",
+    "transitions": "without measured transitions",
 }
 
 
@@ -32,8 +47,9 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     Returns:
         One row a pair, indexed by the pair's name, with `worse_*` and `better_*` of network, gap,
         sensitivity, sensitivity_log10 (NaN where J = 0 at every test point), transitions (mean over
-        the chosen test points) and test_accuracy, and the hyper-parameters depth, width, unit, gain
-        and seed of the presumed better side; and what was left out.
+        the chosen test points), test_accuracy, steps_done and train_loss, and
+        the hyper-parameters depth, width, unit, gain and seed of the presumed better side; and what
+        was left out.
 
     Raises:
         KeyError: there is no such factor.
@@ -66,79 +82,272 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     return result, left_out
 
 
-def factor_rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[Row]:
-    """C3 and C4: gap, Jacobian norm and transitions of one side of each pair against the other."""
+def factor_rows(points: SharedPoints) -> list[Row]:
+    """Gap, Jacobian norm and transitions of one side of each pair against the other.
+
+    Args:
+        points: of a survey.
+    """
     by_claim = sorted(FACTORS.values(), key=lambda factor: factor.claim)
-    return [row for factor in by_claim for row in _rows(survey, dataset, factor, settings)]
-
-
-def _rows(survey: xr.Dataset, dataset: str, factor: Factor, settings: Settings) -> list[Row]:
-    table, left_out = pairs(survey, factor.name)
-    worse, better = (side.name for side in factor.sides)
-    family = f"{factor.claim}.{factor.name}"
     rows = []
-    for name, quantity, effect, differences, reason, remark in (
-        (
-            "gap",
-            "gap",
-            f"mean difference, {worse} - {better}",
-            table["worse_gap"] - table["better_gap"],
-            "without a gap",
-            "",
-        ),
-        (
-            "norm",
-            "Jacobian norm",
-            f"mean ln ratio, {worse} / {better}",
-            (table["worse_sensitivity_log10"] - table["better_sensitivity_log10"]) * np.log(10),
-            "with J = 0 at every test point of a side",
-            "",
-        ),
-        (
-            "transitions",
-            "transitions",
-            f"mean ln ratio of transitions + 1, {worse} / {better}",
-            np.log1p(table["worse_transitions"]) - np.log1p(table["better_transitions"]),
-            "without measured transitions",
-            factor.transitions_note,
-        ),
-    ):
-        values = differences.to_numpy(float)
-        defined = np.isfinite(values)
-        reasons = left_out.copy()
-        reasons.add(reason, int((~defined).sum()))
-        # ASSUME: pairs of one architecture are alike (they share shapes and seeds)
-        architecture = table.loc[defined].groupby(list(ARCHITECTURE)).ngroup().to_numpy()
-        clustered = len(np.unique(architecture)) >= MINIMUM_CLUSTERS
-        units = "pairs or architectures" if clustered else "pairs"
-        question = Question(
-            key=f"{family}.{name}",
-            claim=factor.claim,
-            dataset=dataset,
-            quantity=f"{factor.name}: {quantity}",
-            test=f"Wilcoxon signed rank over pairs; bootstrap over {units}",
-            effect=effect,
-            claimed=1,
-            presumes="" if name == "gap" else f"{family}.gap",
-        )
-
-        def compute(
-            question: Question = question,
-            values: np.ndarray = values[defined],
-            architecture: np.ndarray = architecture,
-            remark: str = remark,
-        ) -> Result:
-            result = signed_rank(
-                values,
-                question.draws(settings),
-                resamples=settings.bootstrap,
-                alpha=settings.alpha,
-                clusters=architecture,
-            )
-            notes = (factor.note, remark, result.note)
-            return dataclasses.replace(result, note="; ".join(note for note in notes if note))
-
-        rows.append(
-            answer(question, int(defined.sum()), str(reasons), settings.minimum_networks, compute)
-        )
+    for factor in by_claim:
+        rows += _FactorRows(factor, points).rows()
     return rows
+
+
+def moves_gap_by_construction(factor: Factor) -> bool:
+    """Whether the factor is the training labels: random ones cannot be generalized at all."""
+    return factor.own == ("labels",)
+
+
+class _FactorRows:
+    """The rows of one factor."""
+
+    def __init__(self, factor: Factor, points: SharedPoints) -> None:
+        self.dataset, self.settings = points.dataset, points.settings
+        self.factor = factor
+        self.table, self.left_out = pairs(points.survey, factor.name)
+        self.worse, self.better = (side.name for side in factor.sides)
+        self.family = f"{factor.claim}.{factor.name}"
+        self.effects = self._effects(points)
+
+    def _effects(self, points: SharedPoints) -> dict[str, PairEffect]:
+        """What is compared -> its differences, NaN where a pair has none."""
+        table = self.table
+        worse, better = (table[f"{side}_network"].tolist() for side in ("worse", "better"))
+        codes = table.groupby(list(PAIR_ARCHITECTURE)).ngroup().to_numpy()
+        nothing = np.empty((0, 2 * self.settings.halvings))
+        found = {name: PairEffect(np.empty(0), nothing, codes, points.count) for name in _REASONS}
+        if table.empty:
+            return found
+        ln10 = np.log(10)
+        with np.errstate(invalid="ignore"):
+            gap = (table["worse_gap"] - table["better_gap"]).to_numpy(float)
+            shift = points.accuracy_shift(worse) - points.accuracy_shift(better)
+            norm = (table["worse_sensitivity_log10"] - table["better_sensitivity_log10"]).to_numpy(
+                float
+            )
+            norm_halves = points.sensitivity_log10(worse)[1] - points.sensitivity_log10(better)[1]
+            found["gap"] = PairEffect(gap, gap[:, None] - shift, codes, points.count)
+            found["norm"] = PairEffect(norm * ln10, norm_halves * ln10, codes, points.count)
+            measured = table["worse_transitions"].notna() & table["better_transitions"].notna()
+            if measured.any():
+                worse_mean, worse_halves = points.transitions(worse, beside=better)
+                better_mean, better_halves = points.transitions(better, beside=worse)
+                crossings = np.where(measured, np.log1p(worse_mean) - np.log1p(better_mean), np.nan)
+                halves = np.log1p(worse_halves) - np.log1p(better_halves)
+                found["transitions"] = PairEffect(crossings, halves, codes, len(points.path_points))
+            else:
+                found["transitions"] = PairEffect(
+                    np.full(len(table), np.nan), np.full_like(shift, np.nan), codes, 0
+                )
+        return found
+
+    def rows(self) -> list[Row]:
+        """The primary row, what it is made of, effects by axis, and interactions."""
+        factor = self.factor
+        if moves_gap_by_construction(factor):
+            rows = [
+                self._alone("norm", primary=True),
+                self._alone("gap", judged=False),
+                self._alone("transitions"),
+            ]
+        else:
+            rows = [self._both(), *(self._alone(what) for what in _REASONS)]
+        for name in AXES:
+            if len(self.table[name].unique()) > 1:
+                rows += self._levels(name)
+                rows.append(self._interaction(name))
+        return rows
+
+    def _question(self, what: str, key: str, **changes: object) -> Question:
+        words = {
+            "gap": ("gap", f"mean difference, {self.worse} - {self.better}"),
+            "norm": ("Jacobian norm", f"mean ln ratio, {self.worse} / {self.better}"),
+            "transitions": (
+                "transitions",
+                f"mean ln ratio of transitions + 1, {self.worse} / {self.better}",
+            ),
+            "both": (
+                "gap and Jacobian norm",
+                f"mean ln ratio of the Jacobian norm, {self.worse} / {self.better}",
+            ),
+        }
+        quantity, effect = words[what]
+        fields: dict[str, object] = {
+            "key": key,
+            "claim": self.factor.claim,
+            "dataset": self.dataset,
+            "quantity": f"{self.factor.name}: {quantity}",
+            "test": _TEST + ("; both above 0 (intersection-union)" if what == "both" else ""),
+            "effect": effect,
+            "claimed": 1,
+        }
+        return Question(**(fields | changes))  # type: ignore[arg-type]
+
+    def _defined(self, whats: tuple[str, ...]) -> tuple[np.ndarray, LeftOut]:
+        """The pairs with all of them (pair,) bool, and what was left out of the pairs."""
+        defined = np.ones(len(self.table), bool)
+        reasons = self.left_out.copy()
+        for what in whats:
+            finite = np.isfinite(self.effects[what].differences)
+            reasons.add(_REASONS[what], int((defined & ~finite).sum()))
+            defined &= finite
+        return defined, reasons
+
+    def _remarks(self, what: str) -> tuple[str, ...]:
+        """What is to be known of the factor, and what else its sides differ in."""
+        told = [self.factor.note]
+        if what == "transitions":
+            told.append(self.factor.transitions_note)
+        if what == "gap" and moves_gap_by_construction(self.factor):
+            told.append("true by construction: random labels cannot be generalized")
+        if what in ("both", "norm") and not self.table.empty:
+            told.append(
+                f"{self.worse} / {self.better}, medians over the pairs: steps "
+                f"{self.table['worse_steps_done'].median():,.0f} / "
+                f"{self.table['better_steps_done'].median():,.0f}, training loss "
+                f"{self.table['worse_train_loss'].median():.2g} / "
+                f"{self.table['better_train_loss'].median():.2g}, test accuracy "
+                f"{self.table['worse_test_accuracy'].median():.3f} / "
+                f"{self.table['better_test_accuracy'].median():.3f}"
+            )
+        return tuple(text for text in told if text)
+
+    def _alone(self, what: str, *, primary: bool = False, judged: bool = True) -> Row:
+        """The row of one quantity."""
+        question = self._question(
+            what,
+            self.family if primary else f"{self.family}.{what}",
+            primary=primary and self.factor.primary,
+            claimed=1 if judged else None,
+        )
+        defined, reasons = self._defined((what,))
+        effect = self.effects[what].some(defined)
+        axes = [self._axis(name, defined) for name in AXES] if primary else []
+
+        def test(member: np.ndarray, name: str) -> tuple[float, int, str]:
+            found = effect.some(member).estimate()
+            return found.p(), int(np.sign(found.value)), f"{found.value:.2g}"
+
+        def compute() -> Finding:
+            found = one(question, effect.estimate(), self.settings)
+            flip = effect.sign_flip_p(question.draws(self.settings, what="signs"))
+            positive, negative = (int((s * effect.differences > 0).sum()) for s in (1, -1))
+            found = found.noted(
+                f"{positive} above 0, {negative} below",
+                f"sign flips of architecture means: p {flip:.2g}",
+                *self._remarks(what),
+            )
+            return mixed(found, axes, test, self.settings)
+
+        return self._answer(question, defined, reasons, compute)
+
+    def _both(self) -> Row:
+        """Gap and norm together: the primary row."""
+        question = self._question("both", self.family, primary=self.factor.primary)
+        defined, reasons = self._defined(("gap", "norm"))
+
+        def test(member: np.ndarray, name: str) -> tuple[float, int, str]:
+            found = self._union(question, member)
+            return found.p, found.side, f"ln J {found.estimate:.2g}"
+
+        def compute() -> Finding:
+            found = self._union(question, np.ones(int(defined.sum()), bool))
+            found = found.noted(*self._remarks("both"))
+            axes = [self._axis(name, defined) for name in AXES]
+            return mixed(found, axes, test, self.settings)
+
+        return self._answer(question, defined, reasons, compute)
+
+    def _union(self, question: Question, member: np.ndarray) -> Finding:
+        """Both effects of some of the pairs that have both."""
+        defined, _ = self._defined(("gap", "norm"))
+        parts = {
+            words: self.effects[what].some(defined).some(member).estimate()
+            for words, what in (("gap", "gap"), ("ln ratio of the norm", "norm"))
+        }
+        return union(question, parts, self.settings, shown="ln ratio of the norm", gate="gap")
+
+    def _axis(self, name: str, defined: np.ndarray) -> Axis:
+        return Axis(
+            name, self.table[name].to_numpy()[defined], self.effects["gap"].architecture[defined]
+        )
+
+    def _levels(self, name: str) -> list[Row]:
+        """Gap and norm within each level of an axis."""
+        defined, reasons = self._defined(("gap", "norm"))
+        rows = []
+        for level, member in self._axis(name, defined).levels.items():
+            question = self._question("both", f"{self.family}.{name}.{level}")
+            question = dataclasses.replace(
+                question, quantity=f"{question.quantity}, {name} {level}"
+            )
+            chosen = defined.copy()
+            chosen[defined] = member
+            told = reasons.copy()
+            told.add(f"with another {name}", int((defined & ~chosen).sum()))
+
+            def compute(question: Question = question, member: np.ndarray = member) -> Finding:
+                return self._union(question, member)
+
+            means = self._means(chosen)
+            rows.append(self._answer(question, chosen, told, compute, instead=means))
+        return rows
+
+    def _means(self, chosen: np.ndarray) -> str:
+        """Both effects in words, without an error."""
+        if not chosen.any():
+            return ""
+        gap, norm = (self.effects[what].some(chosen).means.mean() for what in ("gap", "norm"))
+        return f"without error: gap {gap:.3g}, ln ratio of the norm {norm:.3g}"
+
+    def _interaction(self, name: str) -> Row:
+        """Whether the norm's effect differs by an axis."""
+        of = self._question("norm", f"{self.family}.norm")
+        question = Question(
+            key=f"{of.key}.by_{name}",
+            claim=of.claim,
+            dataset=of.dataset,
+            quantity=f"{of.quantity}: differs by {name}",
+            test="F of the groups' effects, from one bootstrap over architectures",
+            effect="F",
+            claimed=None,
+        )
+        defined, reasons = self._defined(("norm",))
+        effect = self.effects["norm"].some(defined)
+
+        def compute() -> Finding:
+            by = self._axis(name, defined)
+            effects = {
+                group: float(effect.some(member).means.mean())
+                for group, member in by.groups.items()
+            }
+            return interaction(
+                by,
+                effects,
+                lambda member, counts: effect.some(member).resampled(counts),
+                question.draws(self.settings),
+                resamples=self.settings.bootstrap,
+                scale="identity",
+            )
+
+        return self._answer(question, defined, reasons, compute)
+
+    def _answer(
+        self,
+        question: Question,
+        chosen: np.ndarray,
+        reasons: LeftOut,
+        compute: Callable[[], Finding],
+        instead: str = "",
+    ) -> Row:
+        return answer(
+            question,
+            int(chosen.sum()),
+            str(reasons),
+            self.settings,
+            compute,
+            architectures=len(np.unique(self.effects["gap"].architecture[chosen])),
+            instead=lambda: instead,
+        )

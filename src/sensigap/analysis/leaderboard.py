@@ -17,8 +17,8 @@ import xarray as xr
 from sensigap import survey as stores
 from sensigap.analysis import resampled
 from sensigap.analysis.bootstrap import DoesNotApply, Result, resample_counts, summarise
-from sensigap.analysis.correlations import architecture_codes, dummies_or_refusal, gap_and
 from sensigap.analysis.kendall import Pairs, axis_pairs, granulated_kendall
+from sensigap.analysis.relations import architecture_codes, dummies_or_refusal, gap_and
 from sensigap.analysis.survey_table import LeftOut, survey_members, varying
 from sensigap.analysis.verdicts import Settings, draws
 from sensigap.declarations import PREDICTORS, Predictor

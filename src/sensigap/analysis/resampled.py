@@ -211,3 +211,44 @@ def _newton_step(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.
         (second[2] * first[0] - second[1] * first[1]) / safe,
         (second[0] * first[1] - second[1] * first[0]) / safe,
     )
+
+
+def correlation_given_rank(
+    x: np.ndarray, y: np.ndarray, given: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Correlation of the rank residuals of x and y after a cubic in the rank of `given`.
+
+    The regressors are 1, r, r^2 and r^3, r being the rank of `given` within the resample, scaled to
+    within -1 and 1 (STATISTICS, section 6).
+
+    Args:
+        x: (observation,).
+        y: (observation,).
+        given: (observation,), -inf allowed.
+        counts: (observation, resample).
+    """
+    rankings = [Ranking(values) for values in (x, y, given)]
+    result = np.empty(counts.shape[1])
+    for part, weights in _chunks(counts):
+        a, b, r = (ranking.centred(weights) for ranking in rankings)
+        total = weights.sum(axis=0)
+        r = r * (2 / np.maximum(total - 1, 1))
+        powers = [np.ones_like(r), r, r**2, r**3]
+        sums = [np.einsum("ij,ij->j", weights, powers[k]) for k in range(4)]
+        weighted = [weights * power for power in powers]
+        sums += [np.einsum("ij,ij->j", weighted[3], powers[k]) for k in range(1, 4)]
+        gram = np.stack([np.stack([sums[i + j] for j in range(4)], -1) for i in range(4)], -2)
+        moments = np.stack(
+            [np.stack([np.einsum("ij,ij->j", w, v) for w in weighted], -1) for v in (a, b)], -2
+        )
+        diagonal = np.arange(4)
+        gram[:, diagonal, diagonal] += 1e-12 * np.maximum(total, 1)[:, None]
+        solved = np.linalg.solve(gram, moments.transpose(0, 2, 1))
+        explained = moments @ solved
+        own = [np.einsum("ij,ij,ij->j", weights, v, v) for v in (a, b)]
+        rest = [total_of - explained[:, k, k] for k, total_of in enumerate(own)]
+        for left, total_of in zip(rest, own, strict=True):
+            left[left <= 1e-9 * total_of] = 0
+        both = np.einsum("ij,ij,ij->j", weights, a, b) - explained[:, 0, 1]
+        result[part] = _ratio(both, rest[0], rest[1])
+    return result

@@ -224,14 +224,23 @@ class Analysis(Section):
         ge=4,
         le=1_000_000,
     )
+    minimum_architectures: int = key(
+        "fewest architectures, the clusters of the errors, for a test; below it the verdict is "
+        "'too few networks' (a choice)",
+        unit="architectures",
+        default=10,
+        ge=3,
+        le=1_000_000,
+    )
     alpha: float = key(
-        "level of significance, after Holm's adjustment over the table",
+        "level of significance, after Holm's adjustment over a data set's primary rows",
         default=0.05,
         ge=1e-6,
         le=0.5,
     )
     equivalence: float = key(
-        "largest absolute rank correlation that counts as no relation (C0)",
+        "largest absolute rank correlation that counts as no relation (C0, transitions in C2; a "
+        "choice)",
         default=0.2,
         ge=0.01,
         le=0.99,
@@ -240,6 +249,22 @@ class Analysis(Section):
         "networks a data set whose single points are analysed (C5), a seeded choice",
         unit="networks",
         default=30,
+        ge=2,
+        le=1_000,
+    )
+    halvings: int = key(
+        "random halvings of the test points, which all networks share, for their part of the "
+        "errors",
+        unit="halvings",
+        default=200,
+        ge=50,
+        le=100_000,
+    )
+    crossfit_splits: int = key(
+        "random splits of the test points into one half for sensitivity and one for accuracy (C2, "
+        "cross-fitted)",
+        unit="splits",
+        default=20,
         ge=2,
         le=1_000,
     )

@@ -23,13 +23,16 @@ _HERE = Path(__file__).parent
 _READING = (
     "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
     "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
-    "below tests one claim on one dataset: an effect with its {level} interval, and a p-value "
-    "adjusted by Holm’s method for the number of rows in the whole table (levels and limits: "
-    "‘analysis’ in the configuration). Verdicts:"
+    "below tests one claim on one dataset: an effect with its interval and a p-value. Intervals "
+    "and p count two errors, of networks (by architectures) and of the test points, which all "
+    "networks share. Primary rows (in bold) are those that decide a claim. They were named before "
+    "looking, except on the digits, whose first results were known by then; their p is adjusted by "
+    "Holm’s method for the number of primary rows of the dataset. Secondary rows show p as it is "
+    "(levels and limits: ‘analysis’ in the configuration). Verdicts:"
 )
 _CLAIMS_COLUMNS = (
-    *("key", "claim", "dataset", "quantity", "test", "n", "left_out", "effect", "estimate"),
-    *("low", "high", "p_holm", "verdict", "note"),
+    *("key", "claim", "dataset", "quantity", "primary", "test", "n", "architectures", "left_out"),
+    *("effect", "estimate", "low", "high", "level", "p", "p_holm", "verdict", "remarks"),
 )
 _LEADERBOARD_COLUMNS = (
     *("dataset", "label", "family", "n", "left_out", "within", "within_low", "within_high"),
@@ -78,7 +81,7 @@ def build(
         study=study,
         summary=content.summary(table, opened),
         level=level_text(alpha),
-        reading=_READING.format(level=level_text(alpha)),
+        reading=_READING,
         legend=[
             {"word": word, "style": style, "meaning": meaning}
             for word, (style, meaning) in VERDICTS.items()

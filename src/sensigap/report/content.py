@@ -11,13 +11,13 @@ import xarray as xr
 
 from sensigap.factors import FACTORS
 from sensigap.progress import duration
-from sensigap.report.claims import CLAIMS, VERDICTS, Claim
+from sensigap.report.claims import CLAIMS, NONE, VERDICTS, Claim
 from sensigap.spec import STATUSES
 
 #: attributes of a survey longer than this fold away
 LONG = 60
-#: how notes begin that decide how a row is to be read
-_REMARKS = ("does not speak to the claim", "does not apply", "the gap moved as presumed")
+#: verdicts whose reason must not be overlooked; it stands first among the row's remarks
+_REASONED = ("mixed", "does not speak", "too few networks")
 GROUPS = {
     "all networks": None,
     "survey": "in_survey",
@@ -43,7 +43,8 @@ def claim_blocks(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def glance(table: pd.DataFrame) -> dict[str, Any]:
-    """How many rows of each claim got which verdict, claims by datasets."""
+    """How many primary rows of each claim got which verdict, claims by datasets."""
+    table = table[table["primary"].astype(bool)]
     datasets = list(dict.fromkeys(table["dataset"]))
     rows = []
     for name, of_claim in table.groupby("claim", sort=False):
@@ -70,17 +71,20 @@ def glance(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _claim_row(row: pd.Series) -> dict[str, Any]:
-    word = row["verdict"] if isinstance(row["verdict"], str) else ""
+    word = row["verdict"]
     style = VERDICTS[word][0] if word in VERDICTS else "none"
-    details = [row["test"], *(row[name] for name in ("left_out", "note"))]
+    control = str(row["key"]).endswith(".untrained")
+    details = [row["test"], *(row[name] for name in ("left_out", "remarks"))]
     prefixes = ["", "left out: ", ""]
+    remarks = row["remarks"] if isinstance(row["remarks"], str) else ""
     return {
         "id": f"{row['dataset']}-{row['key']}",
-        "verdict": word or "control",
+        "verdict": word if word != NONE else "control" if control else "comparison",
+        "primary": bool(row["primary"]),
         "style": style,
         "dataset": row["dataset"],
         "quantity": row["quantity"],
-        "remark": _remark(row["note"]),
+        "remark": remarks.split("; ")[0] if word in _REASONED else "",
         "details": [
             prefix + text
             for prefix, text in zip(prefixes, details, strict=True)
@@ -88,15 +92,11 @@ def _claim_row(row: pd.Series) -> dict[str, Any]:
         ],
         "effect": effect_text(row["estimate"], row["low"], row["high"]),
         "effect_name": row["effect"],
-        "p": p_text(row["p_holm"]),
+        "level": f"{100 * row['level']:.4g}%",
+        "p": p_text(row["p_holm"] if row["primary"] else row["p"]),
         "n": f"{row['n']:,}",
+        "architectures": f"{row['architectures']:,}",
     }
-
-
-def _remark(note: Any) -> str:
-    """What of a note must not be overlooked; it stands first in the note."""
-    first = note.split("; ")[0] if isinstance(note, str) else ""
-    return first if first.startswith(_REMARKS) or " of at least " in first else ""
 
 
 def leaderboard_blocks(board: pd.DataFrame) -> list[dict[str, Any]]:
@@ -138,7 +138,7 @@ def _leaderboard_row(row: pd.Series, usual: str) -> dict[str, Any]:
 
 
 def effect_text(estimate: float, low: float, high: float, *, digits: int | None = None) -> str:
-    """'0.61 [0.52, 0.69]'; a dash where there is no number.
+    """'0.61 [0.52, 0.69]'; a dash where there is no number, no interval where there is none.
 
     Args:
         estimate, low, high: an effect and its interval.
@@ -147,6 +147,8 @@ def effect_text(estimate: float, low: float, high: float, *, digits: int | None 
     if math.isnan(estimate):
         return "–"
     style = ".3g" if digits is None else f".{digits}f"
+    if math.isnan(low):
+        return f"{estimate:{style}}".replace("-", "−")
     return f"{estimate:{style}} [{low:{style}}, {high:{style}}]".replace("-", "−")
 
 
@@ -158,7 +160,8 @@ def p_text(p: float) -> str:
 
 
 def summary(table: pd.DataFrame, surveys: Mapping[str, xr.Dataset]) -> str:
-    """The study in a sentence or two: networks, datasets, how many rows got which verdict."""
+    """The study in a sentence or two: networks, datasets, verdicts of the primary rows."""
+    table = table[table["primary"].astype(bool)]
     total = sum(survey.sizes["network"] for survey in surveys.values())
     fitted = sum(
         int((survey["status"].to_numpy() == "fitted").sum()) for survey in surveys.values()
@@ -167,7 +170,7 @@ def summary(table: pd.DataFrame, surveys: Mapping[str, xr.Dataset]) -> str:
     words = [f"{int(counts[word])} {word}" for word in VERDICTS if counts.get(word, 0)]
     return (
         f"{total:,} networks on {', '.join(surveys)}, {fitted:,} of which fit their training set. "
-        f"Verdicts, a row of a claim each: {', '.join(words) or 'none'}."
+        f"Verdicts of the primary rows: {', '.join(words) or 'none'}."
     )
 
 

@@ -1,0 +1,300 @@
+"""C2: what the generalization gap of fitted networks has to do with their sensitivity."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from sensigap.analysis.bootstrap import DoesNotApply
+from sensigap.analysis.crossfit import crossfitted
+from sensigap.analysis.regression import regression
+from sensigap.analysis.relation_rows import PARTIAL, SPEARMAN, relation_row
+from sensigap.analysis.relations import Quantity, Relation
+from sensigap.analysis.shared_points import AGGREGATES, SharedPoints, unbroken
+from sensigap.analysis.survey_table import (
+    LeftOut,
+    networks_table,
+    sensitive,
+    survey_members,
+    varying,
+)
+from sensigap.analysis.verdicts import Question, Row, Settings, answer, one
+
+
+def sensitivity_and_gap(points: SharedPoints) -> list[Row]:
+    """C2: gap against log10 sensitivity, raw, within hyper-parameters and cross-fitted.
+
+    STATISTICS, sections 6 and 7. Beside them, as secondary rows: given confidence, on test error,
+    with other aggregates, by regression, and with transitions in the norm's place.
+
+    Args:
+        points: of a survey.
+    """
+    dataset, settings = points.dataset, points.settings
+    table, left_out = sensitive(*survey_members(points.survey))
+    names = table.index.tolist()
+    raw = Question(
+        key="C2.raw",
+        claim="C2",
+        dataset=dataset,
+        quantity="gap and log10 sensitivity",
+        test=SPEARMAN,
+        effect="Spearman's rho",
+        claimed=1,
+        primary=True,
+    )
+
+    def norm() -> Quantity:
+        return table["sensitivity_log10"].to_numpy(float), points.sensitivity_log10(names)[1]
+
+    def make() -> Relation:
+        return _relation(table, norm(), points)
+
+    def given_confidence() -> Relation:
+        return dataclasses.replace(
+            make(), names=tuple(varying(table)), given=points.doubt_log10(names)
+        )
+
+    rows = [_crossfit_row(raw, table, left_out, points)]
+    rows += _raw_and_within(raw, make, table, left_out, settings)
+    confidence = dataclasses.replace(
+        within(raw),
+        key="C2.given_confidence",
+        quantity="gap and log10 sensitivity within hyper-parameters and mean confidence",
+    )
+    rows.append(
+        relation_row(
+            confidence,
+            given_confidence,
+            table,
+            left_out,
+            settings,
+            remarks=("the rank of log10 of mean 1 - confidence joins the dummies",),
+        )
+    )
+    for aggregate in ("rms", "median", "geometric"):
+        rows += _aggregate_rows(raw, aggregate, table, left_out, points)
+    rows += _test_error_rows(raw, points)
+    rows.append(_regression_row(dataset, make, table, left_out, settings))
+    rows += _transitions_rows(raw, table, left_out, points)
+    return rows
+
+
+def within(raw: Question) -> Question:
+    """The same question within hyper-parameters, a secondary row."""
+    return dataclasses.replace(
+        raw,
+        key=f"{raw.key.removesuffix('.raw')}.within",
+        quantity=f"{raw.quantity} within hyper-parameters",
+        test=raw.test.replace(SPEARMAN, PARTIAL),
+        effect="partial Spearman's rho",
+        primary=False,
+    )
+
+
+def _relation(table: pd.DataFrame, x: Quantity, points: SharedPoints) -> Relation:
+    """A quantity against the gap."""
+    return Relation(
+        table=table,
+        x=x,
+        y=(table["gap"].to_numpy(float), points.gap(table)),
+        points=points.count,
+        words=("log10 sensitivity", "gap"),
+    )
+
+
+def _raw_and_within(
+    raw: Question,
+    make: Callable[[], Relation],
+    table: pd.DataFrame,
+    left_out: LeftOut,
+    settings: Settings,
+    *,
+    remarks: tuple[str, ...] = (),
+) -> list[Row]:
+    """A relation raw, and within hyper-parameters."""
+    names = tuple(varying(table))
+    return [
+        relation_row(raw, make, table, left_out, settings, remarks=remarks),
+        relation_row(
+            within(raw),
+            lambda: dataclasses.replace(make(), names=names),
+            table,
+            left_out,
+            settings,
+            remarks=remarks,
+        ),
+    ]
+
+
+def _crossfit_row(
+    raw: Question,
+    table: pd.DataFrame,
+    left_out: LeftOut,
+    points: SharedPoints,
+) -> Row:
+    question = dataclasses.replace(
+        within(raw),
+        key="C2.within.crossfit",
+        quantity="gap and log10 sensitivity within hyper-parameters, cross-fitted: norm and test "
+        "accuracy over different halves of the test points",
+        primary=True,
+    )
+    return answer(
+        question,
+        len(table),
+        str(left_out),
+        points.settings,
+        lambda: one(question, crossfitted(question, table, points), points.settings),
+        architectures=table["architecture"].nunique(),
+    )
+
+
+def _aggregate_rows(
+    raw: Question,
+    aggregate: str,
+    table: pd.DataFrame,
+    left_out: LeftOut,
+    points: SharedPoints,
+) -> list[Row]:
+    """Another aggregate of the norm over test points in the arithmetic mean's place."""
+    question = dataclasses.replace(
+        raw,
+        key=f"C2.{aggregate}.raw",
+        quantity=f"gap and log10 {AGGREGATES[aggregate]} of the Jacobian norm",
+        primary=False,
+    )
+    values, halves = points.sensitivity_log10(table.index.tolist(), aggregate)
+    defined = np.isfinite(values)
+    kept, reasons = table[defined], left_out.copy()
+    reasons.add(f"with a {AGGREGATES[aggregate]} of 0", int((~defined).sum()))
+    remarks: tuple[str, ...] = ()
+    if aggregate == "geometric":
+        zeros = int((points.values("jacobian_norm", kept.index.tolist()) == 0).sum())
+        of = len(kept) * points.count
+        remarks = (f"{zeros:,} of {of:,} points with J = 0 left out of the means",)
+    x = values[defined], halves[defined]
+    return _raw_and_within(
+        question,
+        lambda: _relation(kept, x, points),
+        kept,
+        reasons,
+        points.settings,
+        remarks=remarks,
+    )
+
+
+def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
+    """Test error over all networks that did not diverge: 'fitted' selects, and this does not."""
+    everyone = networks_table(points.survey)
+    everyone = everyone[everyone["in_survey"].astype(bool)]
+    left_out = LeftOut(len(everyone), "survey networks")
+    true_labels = everyone["labels"] == "true"
+    left_out.add("trained on random labels", int((~true_labels).sum()))
+    table = everyone[true_labels]
+    diverged = table["status"] == "diverged"
+    left_out.add("diverged", int(diverged.sum()))
+    table = table[~diverged]
+    unmeasured = table["sensitivity"].isna() & (table["status"] == "not fitted")
+    left_out.add("not fitted, without a measured sensitivity", int(unmeasured.sum()))
+    table, left_out = sensitive(table[~unmeasured], left_out)
+    question = dataclasses.replace(
+        raw,
+        key="C2.test_error.raw",
+        quantity="test error and log10 sensitivity, also of networks that do not fit",
+        primary=False,
+    )
+
+    def make() -> Relation:
+        if not (table["status"] == "not fitted").any():
+            raise DoesNotApply(
+                "the survey has no Jacobian norms of networks that do not fit, and over the fitted "
+                "ones test error and gap are the same"
+            )
+        names = table.index.tolist()
+        return Relation(
+            table=table,
+            x=(table["sensitivity_log10"].to_numpy(float), points.sensitivity_log10(names)[1]),
+            y=(
+                1 - table["test_accuracy"].to_numpy(float),
+                unbroken(
+                    1
+                    - table["test_accuracy"].to_numpy(float)[:, None]
+                    - points.accuracy_shift(names)
+                ),
+            ),
+            points=points.count,
+            words=("log10 sensitivity", "test error"),
+        )
+
+    return _raw_and_within(question, make, table, left_out, points.settings)
+
+
+def _regression_row(
+    dataset: str,
+    make: Callable[[], Relation],
+    table: pd.DataFrame,
+    left_out: LeftOut,
+    settings: Settings,
+) -> Row:
+    question = Question(
+        key="C2.ols",
+        claim="C2",
+        dataset=dataset,
+        quantity="gap on log10 sensitivity within hyper-parameters",
+        test="OLS with dummies; error by jackknife over architectures (CR3), and test points",
+        effect="gap per decade of sensitivity",
+        claimed=1,
+    )
+    return answer(
+        question,
+        len(table),
+        str(left_out),
+        settings,
+        lambda: one(
+            question,
+            regression(dataclasses.replace(make(), names=tuple(varying(table)))),
+            settings,
+        ),
+        architectures=table["architecture"].nunique(),
+    )
+
+
+def _transitions_rows(
+    raw: Question,
+    table: pd.DataFrame,
+    left_out: LeftOut,
+    points: SharedPoints,
+) -> list[Row]:
+    """Transitions in the norm's place: the paper found that they do not track the gap."""
+    question = dataclasses.replace(
+        raw,
+        key="C2.transitions.raw",
+        quantity="gap and transitions",
+        test=f"{SPEARMAN}; two one-sided tests of equivalence",
+        claimed=0,
+        primary=False,
+    )
+    measured = table["mean_transitions"].notna()
+    kept, reasons = table[measured], left_out.copy()
+    reasons.add("without measured transitions", int((~measured).sum()))
+
+    def make() -> Relation:
+        # both over the same halves: the transitions over those of their points in each
+        counts = points.values("transitions", kept.index.tolist())
+        x = kept["mean_transitions"].to_numpy(float), points.halvings.means(counts)
+        return dataclasses.replace(
+            _relation(kept, x, points),
+            points=len(points.path_points),
+            words=("transitions", "gap"),
+        )
+
+    return _raw_and_within(
+        question,
+        make,
+        kept,
+        reasons,
+        points.settings,
+        remarks=("the paper's statement, from memory: transitions do not track the gap",),
+    )

@@ -1,0 +1,180 @@
+"""The test points that all networks of a survey share, whole and in halves."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from sensigap.analysis.errors import Halvings
+from sensigap.analysis.verdicts import Settings, draws
+
+#: aggregate -> what it is, in words; of the Jacobian norm over test points
+AGGREGATES = {
+    "arithmetic": "arithmetic mean",
+    "rms": "root mean square",
+    "median": "median",
+    "geometric": "geometric mean",
+}
+#: variables held at once, which bounds the memory
+_HELD = 4
+
+
+class SharedPoints:
+    """Quantities of networks over test points, and over the halves of them.
+
+    Halves stand as columns: all first halves, then all second ones (network, 2 halvings).
+    """
+
+    def __init__(self, survey: xr.Dataset, dataset: str, settings: Settings) -> None:
+        """Nothing is read until it is asked for.
+
+        Args:
+            survey: a survey.
+            dataset: its data set, of which the halvings are.
+            settings: of the analysis.
+        """
+        self.survey, self.dataset, self.settings = survey, dataset, settings
+        self.count = survey.sizes["sample"]
+        self._held: dict[str, np.ndarray] = {}
+        self._places = {name: k for k, name in enumerate(survey["network"].to_numpy().tolist())}
+
+    @functools.cached_property
+    def halvings(self) -> Halvings:
+        """Of all test points."""
+        rng = draws(self.settings, self.dataset, "halvings of the test points")
+        return Halvings(rng, self.settings.halvings, self.count)
+
+    @functools.cached_property
+    def path_points(self) -> np.ndarray:
+        """The test points at which any network has transitions (point,)."""
+        measured = self._variable("transitions")
+        return np.flatnonzero(~np.isnan(measured).all(axis=0))
+
+    @functools.cached_property
+    def path_halvings(self) -> Halvings:
+        """Of `path_points`."""
+        rng = draws(self.settings, self.dataset, "halvings of the transitions' points")
+        return Halvings(rng, self.settings.halvings, len(self.path_points))
+
+    def _variable(self, name: str) -> np.ndarray:
+        """A variable of all networks (network, point); the last few are held."""
+        if name not in self._held:
+            while len(self._held) >= _HELD:
+                del self._held[next(iter(self._held))]
+            variable = self.survey[name].transpose("network", "sample")
+            self._held[name] = variable.to_numpy().astype(float)
+        return self._held[name]
+
+    def values(self, name: str, networks: Sequence[str]) -> np.ndarray:
+        """A variable at all test points (network, point)."""
+        return self._variable(name)[[self._places[network] for network in networks]]
+
+    def right(self, networks: Sequence[str]) -> np.ndarray:
+        """Whether each point is classified rightly, 0 or 1 (network, point)."""
+        return (self.values("margin", networks) > 0).astype(float)
+
+    def accuracy_shift(self, networks: Sequence[str]) -> np.ndarray:
+        """Test accuracy over each half minus that over all points (network, 2 halvings)."""
+        right = self.right(networks)
+        return self.halvings.means(right) - right.mean(axis=1, keepdims=True)
+
+    def gap(self, table: pd.DataFrame) -> np.ndarray:
+        """The gap over each half of the networks of a table with their `gap`."""
+        halves = table["gap"].to_numpy(float)[:, None] - self.accuracy_shift(table.index.tolist())
+        return unbroken(halves)
+
+    def sensitivity_log10(
+        self, networks: Sequence[str], aggregate: str = "arithmetic"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """log10 of an aggregate of the Jacobian norm, over all points and over each half.
+
+        Args:
+            networks: which.
+            aggregate: a key of `AGGREGATES`; the geometric mean leaves out points with J = 0.
+
+        Returns:
+            (network,) and (network, 2 halvings), -inf where it is 0.
+        """
+        with np.errstate(divide="ignore"):
+            if aggregate == "geometric":
+                log10 = self.values("jacobian_norm_log10", networks)
+                positive = np.where(np.isneginf(log10), np.nan, log10)
+                return _nanmean(positive), self.halvings.means(positive)
+            norm = self.values("jacobian_norm", networks)
+            if aggregate == "median":
+                halves = np.empty((len(norm), self.halvings.member.shape[1]))
+                for column, member in enumerate(self.halvings.member.T):
+                    halves[:, column] = np.median(norm[:, member > 0], axis=1)
+                return np.log10(np.median(norm, axis=1)), np.log10(halves)
+            power = {"arithmetic": 1, "rms": 2}[aggregate]
+            raised = norm**power
+            return (
+                np.log10(raised.mean(axis=1)) / power,
+                np.log10(self.halvings.means(raised)) / power,
+            )
+
+    def doubt_log10(self, networks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """log10 of the mean of 1 - confidence, over all points and over each half.
+
+        The few points of which a network is unsure make the mean, so that the digits which single
+        points' differences lose do not matter.
+        """
+        doubt = 1 - self.values("confidence", networks)
+        with np.errstate(divide="ignore"):
+            return np.log10(doubt.mean(axis=1)), np.log10(self.halvings.means(doubt))
+
+    def transitions(
+        self, networks: Sequence[str], beside: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean transitions over their points, and over each half of these; NaN: not measured.
+
+        Args:
+            networks: which.
+            beside: other sides of pairs: the means are over the points that both sides have.
+
+        Returns:
+            (network,) and (network, 2 halvings).
+        """
+        counts = self.values("transitions", networks)[:, self.path_points]
+        if beside is not None:
+            other = self.values("transitions", beside)[:, self.path_points]
+            counts = np.where(np.isnan(other), np.nan, counts)
+        return _nanmean(counts), self.path_halvings.means(counts)
+
+
+def unbroken(shares: np.ndarray) -> np.ndarray:
+    """Shares of points without the rounding of their sums, so that equal ones tie in ranks."""
+    return np.round(shares, 12)
+
+
+def _nanmean(values: np.ndarray) -> np.ndarray:
+    """Mean along the last axis of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=-1)
+    sums = np.where(known, values, 0.0).sum(axis=-1)
+    return np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def log_doubt(survey: xr.Dataset, networks: list[str]) -> tuple[np.ndarray, int]:
+    """ln(1 - max f) at each test point without cancellation, (network, point).
+
+    The survey keeps the loss, -ln of the true class' probability, in full precision. Where the true
+    class is on top, 1 - max f is -expm1(-loss). Elsewhere it is 1 - confidence, whose rounding is
+    1e-16, and never less than the true class' own probability exp(-loss).
+
+    Returns:
+        The logarithms, and at how many points less than four digits of the difference are left
+        (confidence within 1e-12 of 1 for a wrong class).
+    """
+    chosen = survey[["loss", "margin", "confidence"]].sel(network=networks)
+    loss, margin, confidence = (
+        chosen[name].transpose("network", "sample").to_numpy().astype(float)
+        for name in ("loss", "margin", "confidence")
+    )
+    right = margin > 0
+    with np.errstate(divide="ignore"):
+        own = np.log(-np.expm1(-loss))
+        other = np.maximum(np.log(np.maximum(1 - confidence, 0)), -loss)
+    return np.where(right, own, other), int((~right & (1 - confidence < 1e-12)).sum())
