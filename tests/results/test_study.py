@@ -65,23 +65,39 @@ def test_status_says_whether_the_training_set_is_fitted(surveys):
         assert set(survey["status"].values) <= {"fitted", "not fitted", "diverged"}
 
 
-def test_nothing_is_missing_where_it_was_measured(surveys, study):
-    for name, survey in surveys.items():
+def test_nothing_is_missing_where_it_was_measured(surveys):
+    for survey in surveys.values():
         fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
         for variable in ("jacobian_norm", "logit_jacobian_norm", "loss", "margin", "confidence"):
             assert np.isfinite(fitted[variable]).all(), variable
         assert not np.isnan(fitted["jacobian_norm_log10"]).any()
-        counted = np.isfinite(fitted["transitions"]).sum("sample")
-        assert (counted == study.settings("transitions", name)["points"]).all()
         others = survey.isel(network=np.flatnonzero(survey["status"] != "fitted"))
         assert np.isnan(others["jacobian_norm"]).all()
         assert np.isnan(others["transitions"]).all()
+        assert (others["transitions_points"] == -1).all()
         for variable in SCHEMAS["complexity"].variables:
             assert np.isnan(others[variable]).all(), variable
             # the margin may lack a value where a tenth of the training set may be wrong, and the
             # sharpness where the noise can be searched for in vain: seldom
             share = 0.95 if variable.startswith("sharpness") else 1.0
             assert np.isfinite(fitted[variable]).mean() >= share, variable
+
+
+def test_transitions_are_as_exact_as_asked(surveys, study):
+    for name, survey in surveys.items():
+        settings = study.settings("transitions", name)
+        fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
+        counts, points = fitted["transitions"], fitted["transitions_points"]
+        np.testing.assert_array_equal(np.isfinite(counts).sum("sample"), points)
+        assert (points >= min(settings["least"], settings["points"])).all()
+        assert (points <= settings["points"]).all()
+        error = counts.std("sample", ddof=1) / points**0.5 / fitted["mean_transitions"]
+        np.testing.assert_allclose(error, fitted["transitions_error"], rtol=1e-9)
+        enough = (error <= settings["precision"] * (1 + 1e-9)) | (points == settings["points"])
+        assert enough.all()
+        # the first points are the same for all: any two networks have one's points in common
+        known = np.isfinite(counts).to_numpy()
+        assert (known.any(0) == known[np.argmax(known.sum(1))]).all()
 
 
 def test_norms_and_counts_are_possible(surveys):

@@ -28,6 +28,7 @@ def survey(
     networks: int = 160,
     samples: int = 200,
     transition_points: int = 60,
+    ragged: bool = False,
     pairs: int | dict[str, int] = 24,
     seed: int = 0,
     unfitted: float = 0.1,
@@ -50,6 +51,7 @@ def survey(
         networks: members of the survey (C0, C2, C5).
         samples: test points.
         transition_points: test points with transitions; the others hold NaN.
+        ragged: whether networks have transitions at half of them or more, each at its own number.
         pairs: pairs of each factor, two networks of their own each; or a number by factor.
         seed: of everything that is drawn.
         unfitted: share of the networks that are not fitted.
@@ -155,8 +157,18 @@ def survey(
     squared = target**2 * (1 - 2 * target + square) + rest**2 * (1 - 2 * rest + square)
     transitions = np.full((total, samples), np.nan)
     chosen = np.sort(rng.choice(samples, min(transition_points, samples), replace=False))
+    drawn = np.full(total, len(chosen))
     level = 3 + 0.5 * (log10_sensitivity - sensitivity_shift * worse) + transitions_shift * worse
     transitions[:, chosen] = rng.poisson(np.exp(level)[:, None], (total, len(chosen)))
+
+    if ragged:
+        # as if precision had been reached: the first so many of one order of the points
+        order = generator(seed, "synthetic order of points").permutation(chosen)
+        drawn = generator(seed, "synthetic precision").integers(
+            len(chosen) // 2, len(chosen), total
+        )
+        for row, count in enumerate(drawn):
+            transitions[row, order[count:]] = np.nan
 
     points = {
         "jacobian_norm": norm,
@@ -185,6 +197,14 @@ def survey(
         "train_sensitivity": np.where(fitted, 0.5 * norm.mean(1), np.nan),
         "gap": train_accuracy - test_accuracy,
         "sensitivity": np.where(fitted, norm.mean(1), np.nan),
+        "transitions_points": np.where(fitted, drawn, -1),
+        "transitions_error": np.where(
+            fitted,
+            np.nanstd(transitions, axis=1, ddof=1)
+            / np.sqrt(drawn)
+            / np.nanmean(transitions, axis=1),
+            np.nan,
+        ),
         "mean_transitions": np.where(fitted, np.nanmean(transitions, axis=1), np.nan),
     }
     complexity = _complexity(log10_sensitivity, size, generator(seed, "synthetic complexity"))

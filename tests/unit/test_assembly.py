@@ -82,6 +82,8 @@ def stores(tmp_path, members):
         training["status"][0] = "not fitted"
         jacobian = made("jacobian", networks[1:], rng, sample=SAMPLES)
         transitions = made("transitions", networks[1:], rng, sample=SAMPLES).isel(sample=[1, 4])
+        # enough after one point
+        transitions["transitions"][1, 0] = np.nan
         for name, dataset in [
             ("training", training),
             ("jacobian", jacobian),
@@ -144,6 +146,21 @@ def test_every_network_of_the_design_is_there_with_what_was_measured(stores, mem
     # transitions at the chosen points alone
     measured = np.isfinite(whole["transitions"].isel(network=1))
     np.testing.assert_array_equal(np.flatnonzero(measured), [1, 4])
+    for store in found["transitions"]:
+        part = survey.read(store, "transitions").load()
+        part = part.isel(network=np.flatnonzero(np.isin(part["network"], list(members))))
+        here = whole.sel(network=part["network"].values)
+        for name in ("transitions_points", "transitions_error"):
+            np.testing.assert_array_equal(here[name], part[name])
+        np.testing.assert_array_equal(
+            here["transitions"].sel(sample=[1, 4]), part["transitions"].values
+        )
+        means = np.nanmean(part["transitions"], axis=1)
+        np.testing.assert_allclose(here["mean_transitions"], means)
+    assert np.isnan(whole["transitions"].isel(network=2)).sum() == SAMPLES - 1
+    assert lost["transitions_points"] == -1
+    assert np.isnan(lost["transitions_error"])
+    assert np.isnan(lost["mean_transitions"])
 
 
 def test_curves_of_different_lengths_share_their_steps(stores):

@@ -52,7 +52,7 @@ factors:
   lbfgs: {axes: {width: [64], learning_rate: [0.1]}}
   noise: {axes: {width: [64], augmentation: [true]}}
 measures:
-  transitions: {points: null, seed: 0}
+  transitions: {points: null, precision: 0.01, least: 150, seed: 0}
   complexity: {points: 200, draws: 10, drop: 0.1, seed: 0}
   ellipses: {share: 0.1, count: 8, angles: 192, seed: 0}
   slices: {networks: [{depth: 3, width: 100}], margin: 0.25, seed: 0}
@@ -207,7 +207,7 @@ measures:
     assert "relu, relu6, hardtanh, hardsigmoid; did you mean hardtanh?" in unit
     assert "found []; allowed: a list with at least one item" in depth
     assert "found 128; allowed: at most 100, the training set of digits" in batch
-    assert "unknown key; allowed: points, seed; did you mean points?" in points
+    assert "unknown key; allowed: points, precision, least, seed; did you mean points?" in points
 
 
 TWICE = {"width": [8], "seed": [0, 1]}

@@ -102,7 +102,7 @@ def test_more_work_costs_more(more):
     if more.keys() & {"width", "depth"}:
         settings = {
             "jacobian": {"training_points": 300},
-            "transitions": {"points": 300},
+            "transitions": {"points": 300, "precision": 0.01, "least": 150},
             "complexity": {"points": 200, "draws": 10},
             "ellipses": {"count": 8, "angles": 192},
             "slices": {},
@@ -112,6 +112,21 @@ def test_more_work_costs_more(more):
                 name, BASE, given
             )
         assert cost.training_bytes([larger]) > cost.training_bytes([BASE])
+
+
+def test_transitions_cost_what_their_precision_asks_for():
+    """STATISTICS, section 4: 140 points for 1%, and their number goes with 1 / precision^2."""
+    for points, precision, least, expected in (
+        (300, 0.01, 25, 140),
+        (300, 0.01, 150, 150),
+        (1000, 0.005, 150, 560),
+        (300, 0.005, 150, 300),
+        (100, 0.02, 150, 100),
+    ):
+        settings = {"points": points, "precision": precision, "least": least}
+        found = cost.measuring_flops("transitions", BASE, settings)
+        one = cost.measuring_flops("transitions", BASE, settings | {"points": 1})
+        assert found == pytest.approx(expected * one), settings
 
 
 def test_the_time_of_a_step_is_about_what_was_measured():

@@ -22,7 +22,7 @@ from sensigap.schema import SCHEMAS
 from sensigap.weights_header import read_header
 
 JACOBIAN = {"training_points": 7, "seed": 0}
-POINTS = {"points": 5, "seed": 0}
+POINTS = {"points": 5, "precision": 0.01, "least": 150, "seed": 0}
 ELLIPSES = {"count": 2, "angles": 24, "seed": 0}
 SLICES = {"margin": 0.25, "seed": 0}
 COMPLEXITY = {"points": 30, "draws": 4, "drop": 0.2, "seed": 0}
@@ -166,7 +166,7 @@ def test_transitions_store(files, images):
     expected = transitions(stack, vertices)[members(found, specs)]
     np.testing.assert_array_equal(found["transitions"], expected)
     assert expected.sum() > 0
-    measure("transitions", arguments, points=1000, seed=0)
+    measure("transitions", arguments, **POINTS | {"points": 1000})
     everything = survey.read(arguments[-1], "transitions")
     assert everything.sizes["sample"] == 40
     np.testing.assert_array_equal(everything["transitions"].sel(sample=samples), expected)

@@ -10,7 +10,11 @@ from sensigap.schema import SCHEMAS
 @pytest.fixture
 def transitions():
     return xr.Dataset(
-        {"transitions": (("network", "sample"), np.arange(6.0).reshape(2, 3))},
+        {
+            "transitions": (("network", "sample"), np.arange(6.0).reshape(2, 3)),
+            "transitions_points": ("network", np.array([3, 3])),
+            "transitions_error": ("network", np.array([0.1, np.nan])),
+        },
         coords={"network": ["a", "bb"], "sample": np.arange(3), "label": ("sample", [1, 0, 1])},
     )
 

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from sensigap import datasets, interrupt, survey, weights
+from sensigap import checkpoints, datasets, interrupt, survey, weights
 from sensigap.datasets.labels import training_labels
 from sensigap.spec import NetworkSpec
-from sensigap.training import Settings, checkpoints, devices, train_cohort
+from sensigap.training import Settings, devices, train_cohort
 from sensigap.training import cohort as cohort_module
 from sensigap.training.lbfgs import LBFGSTrainer
 from sensigap.training.schedule import check_steps

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from checkouts import Checkout, copy_repository
-from sensigap.training import checkpoints
+from sensigap import checkpoints
 
 pytestmark = pytest.mark.workflow
 logger = logging.getLogger(__name__)

@@ -1,9 +1,9 @@
 """One measure of a cohort's fitted networks."""
 
 from job import device, execution, job, limit_threads
+from sensigap import checkpoints
 from sensigap.measures.cohort import store
 from sensigap.records import digest
-from sensigap.training import checkpoints
 from sensigap.training.devices import lease
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     Returns:
         One row a pair, indexed by the pair's name, with `worse_*` and `better_*` of network, gap,
         sensitivity, sensitivity_log10 (NaN where J = 0 at every test point), transitions (mean over
-        the chosen test points), test_accuracy, steps_done and train_loss, and
+        the network's own test points), test_accuracy, steps_done and train_loss, and
         the hyper-parameters depth, width, unit, gain and seed of the presumed better side; and what
         was left out.
 
@@ -136,7 +136,10 @@ class _FactorRows:
                 better_mean, better_halves = points.transitions(better, beside=worse)
                 crossings = np.where(measured, np.log1p(worse_mean) - np.log1p(better_mean), np.nan)
                 halves = np.log1p(worse_halves) - np.log1p(better_halves)
-                found["transitions"] = PairEffect(crossings, halves, codes, len(points.path_points))
+                # a pair is compared on the points that both sides have, one on the fewest of all
+                compared = points.transition_points(worse, beside=better)[np.isfinite(crossings)]
+                fewest = int(compared.min(initial=len(points.path_points)))
+                found["transitions"] = PairEffect(crossings, halves, codes, fewest)
             else:
                 found["transitions"] = PairEffect(
                     np.full(len(table), np.nan), np.full_like(shift, np.nan), codes, 0

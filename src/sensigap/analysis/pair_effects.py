@@ -25,7 +25,7 @@ class PairEffect:
     halves: np.ndarray
     #: architecture of each, any integers (pair,)
     architecture: np.ndarray
-    #: how many test points there are
+    #: how many test points a pair is compared on, the fewest of any
     points: int
 
     def some(self, chosen: np.ndarray) -> "PairEffect":

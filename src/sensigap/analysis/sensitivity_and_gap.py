@@ -286,7 +286,8 @@ def _transitions_rows(
         x = kept["mean_transitions"].to_numpy(float), points.halvings.means(counts)
         return dataclasses.replace(
             _relation(kept, x, points),
-            points=len(points.path_points),
+            # the fewest of any network: a row has one number
+            points=int(points.transition_points(kept.index.tolist()).min()),
             words=("transitions", "gap"),
         )
 

@@ -130,6 +130,10 @@ class SharedPoints:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean transitions over their points, and over each half of these; NaN: not measured.
 
+        Networks have the first so many of one random order of points, not all equally many. Halves
+        are those of all points that any network has: each is a random half of a network's own too,
+        and what two networks share of their points they share of their halves.
+
         Args:
             networks: which.
             beside: other sides of pairs: the means are over the points that both sides have.
@@ -137,11 +141,22 @@ class SharedPoints:
         Returns:
             (network,) and (network, 2 halvings).
         """
-        counts = self.values("transitions", networks)[:, self.path_points]
-        if beside is not None:
-            other = self.values("transitions", beside)[:, self.path_points]
-            counts = np.where(np.isnan(other), np.nan, counts)
+        counts = self._transitions(networks, beside)
         return _nanmean(counts), self.path_halvings.means(counts)
+
+    def transition_points(
+        self, networks: Sequence[str], beside: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """How many points each mean of `transitions` is over (network,)."""
+        known: np.ndarray = ~np.isnan(self._transitions(networks, beside))
+        return known.sum(axis=1)
+
+    def _transitions(self, networks: Sequence[str], beside: Sequence[str] | None) -> np.ndarray:
+        counts = self.values("transitions", networks)[:, self.path_points]
+        if beside is None:
+            return counts
+        other = self.values("transitions", beside)[:, self.path_points]
+        return np.where(np.isnan(other), np.nan, counts)
 
 
 def unbroken(shares: np.ndarray) -> np.ndarray:

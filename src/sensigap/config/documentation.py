@@ -106,7 +106,7 @@ def _facts() -> str:
         "`flip`",
         "`input_noise`",
         "`fit_accuracy`",
-        "Transition points",
+        "Transition points at most",
     )
     return f"### Data sets and what null stands for\n\n{_table(head, rows)}"
 

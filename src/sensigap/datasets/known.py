@@ -23,7 +23,7 @@ class DatasetFacts:
     max_shift: int
     #: whether augmented images are also mirrored at random
     flip: bool
-    #: test points at which transitions are counted
+    #: test points at which transitions are counted, at most
     transition_points: int
     #: standard deviation of the factor noise: times sqrt(d), the 1% quantile over training images
     #: of the distance to the nearest training image of another class, see `images.noise_dose`

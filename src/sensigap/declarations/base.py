@@ -104,7 +104,8 @@ class Measure:
 
     `module` holds `measure(members, images, *, device, **settings) -> xarray.Dataset`: a pure
     function from the chosen networks of a cohort and their data set to a Dataset of `schema`, with
-    every setting as a keyword.
+    every setting as a keyword; with `kept_by` also `known` and `keep`, see
+    `measures.cohort.transitions`.
     """
 
     #: of the rule, the store, the section of the configuration and the timings
@@ -118,6 +119,9 @@ class Measure:
     module: str
     #: whether it can use a GPU
     device: bool = True
+    #: settings that decide its values at single points, where these are kept beside the store
+    #: (`measures.cohort.kept`) for a job that goes on from there; None: nothing is kept
+    kept_by: tuple[str, ...] | None = None
     #: group of the survey that holds it; '': its variables join the survey's own
     group: str = ""
     #: (id, settings) -> whether a fitted network is measured; None: all are

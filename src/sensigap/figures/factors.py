@@ -168,7 +168,7 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
         "side presumed to generalize worse stands on the vertical axis, the better one on the "
         "horizontal axis: above the diagonal, the worse side has the larger value. Rows: "
         "generalization gap (difference of accuracies), mean Jacobian norm over all test points, "
-        "mean transitions over the chosen test points. "
+        "mean transitions over the network's own test points. "
     )
     text += "".join(f"{record.caption} " for record in FACTORS.values() if record.caption)
     text += counts_sentence("pair", counts) if counts else "The study has no pairs."

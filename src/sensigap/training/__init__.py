@@ -3,7 +3,7 @@
 `cohort` trains the networks of one job and writes their files; `trainer` advances a stack of
 same-shaped networks; `passes` holds the forward and backward pass, `optimizers` and `lbfgs` the
 update rules, `batches`, `augmentation` and `noise` what each network sees, `schedule` when it is
-looked at, `checkpoints` what survives a kill, `devices` which device a job may use.
+looked at, `devices` which device a job may use; `sensigap.checkpoints` is what survives a kill.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -8,11 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import cost, datasets, interrupt, survey
+from sensigap import checkpoints, cost, datasets, interrupt, survey
 from sensigap import weights as weights_file
 from sensigap.code_digest import code_digest
 from sensigap.declarations.training import TRAINING_CODE
@@ -22,7 +21,7 @@ from sensigap.networks import Stack
 from sensigap.progress import Progress, duration
 from sensigap.records import MADE_BY, digest
 from sensigap.spec import NetworkSpec
-from sensigap.training import checkpoints, devices
+from sensigap.training import devices
 from sensigap.training.augmentation import TABLE_BYTES
 from sensigap.training.data import order, shape, subset, training_data, training_dataset
 from sensigap.training.lbfgs import LBFGSTrainer
@@ -140,11 +139,6 @@ def made_by() -> str:
     return digest(None, code_digest(*TRAINING_CODE))
 
 
-def checkpoint_code(code: str) -> str:
-    """What must be the same for a checkpoint to be of use: the code and what it computes with."""
-    return f"{code}, torch {torch.__version__}, numpy {np.__version__}"
-
-
 class _Cohort:
     """The networks of a cohort: those that are done, and the groups that are left."""
 
@@ -163,7 +157,7 @@ class _Cohort:
         self.checkpoint = checkpoint
         # as the job begins: files may be edited while it runs
         self.made_by = made_by()
-        self.code = checkpoint_code(self.made_by)
+        self.code = checkpoints.made_with(self.made_by)
         self.finished: dict[str, Finished] = {}
         #: networks in training when the checkpoint was written
         self._begun: dict[str, Saved] = {}

@@ -1,13 +1,18 @@
 """A measure of a cohort from file to file: whom it takes, where it comes from, what is written."""
 
+import contextlib
 import importlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sensigap import datasets, survey, weights
+import torch
+
+from sensigap import checkpoints, datasets, survey, weights
+from sensigap.code_digest import code_digest
 from sensigap.declarations import MEASURES
+from sensigap.measures.cohort.kept import Kept, beside
 from sensigap.measures.cohort.members import Member
 from sensigap.progress import Progress
 from sensigap.weights_header import MADE_FROM, check_made_from, read_header
@@ -28,6 +33,9 @@ def write(
 ) -> None:
     """Measures the fitted networks of a cohort and writes the measure's store.
 
+    What a measure that takes long has found is kept `beside` the store (`Measure.kept_by`): a job
+    after a kill, or of other settings, goes on from there.
+
     Args:
         name: of the measure, a key of `declarations.MEASURES`.
         weights_path: the cohort's weights (safetensors).
@@ -45,16 +53,23 @@ def write(
     images = datasets.load(dataset)
     members = fitted(name, weights_path, training, settings)
     asked = {s.name: settings[s.name] for s in measure.settings if not s.only_chooses}
-    progress = Progress(1.0, f"{name} of {len(members)} networks")
-    found = importlib.import_module(measure.module).measure(
-        members, images, device=device, advance=progress.advance, **asked
-    )
+    made_from = {MADE_FROM: read_header(weights_path)["sha256"]}
+    with contextlib.ExitStack() as stack:
+        if measure.kept_by is not None:
+            of = made_from | {
+                "images": images.checksum,
+                "settings": {key: settings[key] for key in measure.kept_by},
+                "code": checkpoints.made_with(code_digest(measure.module)),
+                "device": torch.device(device).type,
+            }
+            kept = stack.enter_context(Kept(beside(output), of))
+            asked |= {"known": kept.values, "keep": kept.keep}
+        progress = Progress(1.0, f"{name} of {len(members)} networks")
+        found = importlib.import_module(measure.module).measure(
+            members, images, device=device, advance=progress.advance, **asked
+        )
     attributes = survey.provenance(
-        measure=name,
-        settings=dict(settings),
-        device=device,
-        made_by=made_by,
-        **{MADE_FROM: read_header(weights_path)["sha256"]},
+        measure=name, settings=dict(settings), device=device, made_by=made_by, **made_from
     )
     survey.write(found, output, name, attributes=attributes)
 

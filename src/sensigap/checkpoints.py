@@ -1,4 +1,8 @@
-"""A file from which a training job goes on: written whole or not at all, with a checksum."""
+"""A file from which a killed job goes on: written whole or not at all, with a checksum.
+
+Training keeps the networks' states in one, and measures what they have counted, see
+`sensigap.measures.cohort.kept`.
+"""
 
 import hashlib
 import json
@@ -6,6 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -29,6 +34,11 @@ def discard(weights: str | Path) -> None:
     that lost or damaged weights are written again without training.
     """
     beside(weights).unlink(missing_ok=True)
+
+
+def made_with(code: str) -> str:
+    """What must be the same for a checkpoint to be of use: the code and what it computes with."""
+    return f"{code}, torch {torch.__version__}, numpy {np.__version__}"
 
 
 def write(path: str | Path, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
