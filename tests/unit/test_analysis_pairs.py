@@ -4,14 +4,17 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 import synthetic
 from sensigap.analysis import factors
 from sensigap.analysis.errors import Halvings
+from sensigap.analysis.pair_effects import PairEffect
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.verdicts import Settings, draws, judge, verdict
 from sensigap.factors import FACTORS, Factor, Side
+from sensigap.seeds import generator
 
 FAST = Settings(bootstrap=100, halvings=60)
 
@@ -136,7 +139,8 @@ def slow_difference(what, worse, better, points):
     if what == "norm":
         means = [of["jacobian_norm"].to_numpy()[points].mean() for of in (worse, better)]
         return math.log(means[0] / means[1])
-    counts = [of["transitions"].to_numpy()[points].mean() for of in (worse, better)]
+    both = np.stack([of["transitions"].to_numpy()[points] for of in (worse, better)])
+    counts = both[:, np.isfinite(both).all(axis=0)].mean(axis=1)
     return math.log((counts[0] + 1) / (counts[1] + 1))
 
 
@@ -164,7 +168,15 @@ def slow_parts(survey, factor, what, chosen=lambda of: True):
     halves = [np.mean(effect(points[half])) for half in member.T]
     first, second = np.array(halves[: FAST.halvings]), np.array(halves[FAST.halvings :])
     V = np.var(means, ddof=1) / G, ((first - second) ** 2).mean() / 4
-    df = sum(V) ** 2 / (V[0] ** 2 / (G - 1) + V[1] ** 2 / (len(points) - 1))
+    P = len(points)
+    if what == "transitions":
+        P = min(
+            sum(
+                all(np.isfinite(float(of["transitions"][point])) for of in both) for point in points
+            )
+            for both in pairs
+        )
+    df = sum(V) ** 2 / (V[0] ** 2 / (G - 1) + V[1] ** 2 / (P - 1))
     return np.mean(means), math.sqrt(sum(V)), df, len(pairs), G
 
 
@@ -263,6 +275,60 @@ def test_transitions_are_compared_over_the_points_that_both_sides_have(survey):
     whole, _ = points.transitions([worse], beside=[name])
     expected = survey["transitions"].sel(network=worse).to_numpy()[own[:8]].mean()
     assert whole[0] == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def ragged():
+    """Networks have transitions at 20 to 39 points."""
+    return synthetic.survey(
+        networks=20, pairs=30, samples=60, transition_points=40, ragged=True, seed=4
+    )
+
+
+@pytest.mark.parametrize("factor", ["unit", "labels"])
+def test_transitions_rows_are_right_where_networks_have_different_points(ragged, factor):
+    claim = FACTORS[factor].claim
+    row = all_rows(ragged)[f"{claim}.{factor}.transitions"]
+    centre, error, df, n, G = slow_parts(ragged, factor, "transitions")
+    assert (row.n, row.architectures) == (n, G)
+    assert row.finding.estimate == pytest.approx(centre)
+    half = stats.t.ppf(0.975, df) * error
+    assert row.finding.low == pytest.approx(centre - half)
+    assert row.finding.high == pytest.approx(centre + half)
+
+
+def test_the_error_of_points_is_right_where_networks_have_different_points():
+    """The variance from halvings is that of the mean difference over draws of the points."""
+    rng = generator(0, "ragged points")
+    pairs, samples, points = 12, 150, 80
+    own = rng.permutation([points // 2, points, *rng.integers(points // 2, points, 22)])
+    means, variances = [], []
+    names = [f"{k}" for k in range(2 * pairs)]
+    for draw in range(150):
+        # what points do to all networks alike, to all worse sides alike, and to each network
+        shared = rng.normal(size=(1, samples)) + rng.normal(size=(2, 1, samples)) / 3
+        noise = rng.normal(size=(2, pairs, samples)) / 3
+        values = np.exp(3 + 0.1 * (shared + noise)).reshape(2 * pairs, samples)
+        order = rng.permutation(samples)
+        for row, count in zip(values, own, strict=True):
+            row[order[count:]] = np.nan
+        dataset = xr.Dataset({"transitions": (("network", "sample"), values)}, {"network": names})
+        made = SharedPoints(dataset, f"draw {draw}", FAST)
+        worse, better = names[:pairs], names[pairs:]
+        mean, halves = (
+            np.log(one) - np.log(other)
+            for one, other in zip(
+                made.transitions(worse, beside=better),
+                made.transitions(better, beside=worse),
+                strict=True,
+            )
+        )
+        common = np.minimum(own[:pairs], own[pairs:])
+        assert made.transition_points(worse, beside=better).tolist() == common.tolist()
+        effect = PairEffect(mean, halves, np.arange(pairs), int(common.min()))
+        means.append(effect.means.mean())
+        variances.append(effect.estimate().points)
+    assert np.mean(variances) == pytest.approx(np.var(means), rel=0.3)
 
 
 def test_rows_of_lbfgs_state_the_deviation_and_the_exception(rows):

@@ -292,6 +292,21 @@ def test_correlations_and_their_errors_are_those_of_loops(survey, rows, key):
     assert row.architectures == len(slow.names)
 
 
+@pytest.mark.parametrize("key", ["C2.transitions.raw", "C2.transitions.within"])
+def test_rows_of_transitions_are_those_of_loops_where_networks_have_different_points(key):
+    ragged = synthetic.survey(
+        networks=200, pairs=3, samples=100, transition_points=40, ragged=True, seed=2
+    )
+    row, slow = gap_rows(ragged)[key], Slow(ragged)
+    everyone, points = np.arange(len(slow.table)), np.arange(100)
+    centre = SLOW[key](slow, everyone, points)
+    assert row.finding.estimate == pytest.approx(math.tanh(centre))
+    V = slow_variances(slow, ragged, row, SLOW[key])
+    fewest = int(slow.table["transitions_points"].min())
+    assert fewest == np.isfinite(slow.transitions).sum(axis=1).min() < 40
+    student(row, centre, V, (len(slow.names), fewest))
+
+
 def test_the_cross_fitted_row_is_that_of_loops(survey, rows):
     row, slow = rows["C2.within.crossfit"], Slow(survey)
     everyone, n = np.arange(len(slow.table)), len(slow.table)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import statistics
 
 import numpy as np
@@ -273,8 +274,6 @@ def test_what_a_killed_write_left_is_taken_away(files, counted):
     side = kept.beside(files[-1])
     left = side.with_name(f".{side.name}~elsewhere~x~1.tmp")
     left.mkdir()
-    import os
-
     os.utime(left, (1e9, 1e9))
     total = counted.total
     write(files)

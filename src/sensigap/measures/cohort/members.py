@@ -13,16 +13,10 @@ Made = TypeVar("Made")
 Member = tuple[NetworkSpec, Stack]
 #: is told the share of the work that has been done since the last call
 Advance = Callable[[float], None]
-#: is given a network's id and its values so far, which a later call need not compute again
-Keep = Callable[[str, np.ndarray], None]
 
 
 def silent(share: float) -> None:
     """Tells nobody."""
-
-
-def unkept(network: str, values: np.ndarray) -> None:
-    """Keeps nothing."""
 
 
 def once_a_subset(make: Callable[[NetworkSpec], Made]) -> Callable[[NetworkSpec], Made]:

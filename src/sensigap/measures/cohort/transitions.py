@@ -9,7 +9,7 @@ sides have: in the trial of that section a pair's ratio on 150 points has a smal
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,23 +18,22 @@ import xarray as xr
 from sensigap import seeds
 from sensigap.datasets.images import Images, standardise
 from sensigap.measures import paths
-from sensigap.measures.cohort.members import (
-    Advance,
-    Keep,
-    Member,
-    sample_coordinates,
-    silent,
-    unkept,
-)
+from sensigap.measures.cohort.members import Advance, Member, sample_coordinates, silent
 from sensigap.measures.transitions import transitions
 from sensigap.networks import Stack
 
+#: is given a network's id and its values so far, which a later call need not compute again
+Keep = Callable[[str, np.ndarray], None]
 #: points after which precision is looked at again
 BATCH = 25
 #: bytes of polygons held at once
 POLYGON_BYTES = 2**25
 #: operations after which counts are handed on, about a second of a core
 PART_OPERATIONS = 1e11
+
+
+def unkept(network: str, values: np.ndarray) -> None:
+    """Keeps nothing."""
 
 
 def measure(
