@@ -10,14 +10,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from sensigap.analysis import envelope, groups, ranks, regression
-from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
-from sensigap.analysis.errors import (
-    Estimate,
-    Halvings,
-    cluster_variance,
-    halving_variance,
-    mean_of_halves,
-)
+from sensigap.analysis.bootstrap import DoesNotApply, cluster_variance, resample_counts
+from sensigap.analysis.errors import Estimate, Halvings, halving_variance, mean_of_halves
 from sensigap.analysis.pair_effects import PairEffect
 from sensigap.analysis.relations import Relation
 from sensigap.analysis.verdicts import Question, Settings, holm_adjusted, one, union

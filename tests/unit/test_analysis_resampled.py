@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from sensigap.analysis import resampled
 from sensigap.analysis.bootstrap import resample_counts
+from sensigap.analysis.ranks import partial_rank_correlation
 from sensigap.seeds import generator
 
 OBSERVATIONS = 120
@@ -78,7 +79,7 @@ def test_partial_rank_correlation_is_that_of_residuals(pair, counts, rng):
     )
     assert (counts[0] == 0).any()
     assert (counts[0] > 0).any()
-    found = resampled.partial_rank_correlation(*pair, design, counts)
+    found = partial_rank_correlation(*pair, design, counts)
     for column in range(RESAMPLES):
         drawn = expanded(counts, column)
         ranks = [stats.rankdata(values[drawn]) for values in pair]
@@ -90,9 +91,7 @@ def test_partial_rank_correlation_is_that_of_residuals(pair, counts, rng):
 def test_partial_rank_correlation_has_no_value_where_the_design_explains_all(counts):
     level = (np.arange(OBSERVATIONS) % 2).astype(float)
     design = np.column_stack([np.ones(OBSERVATIONS), level])
-    found = resampled.partial_rank_correlation(
-        level, np.arange(OBSERVATIONS).astype(float), design, counts
-    )
+    found = partial_rank_correlation(level, np.arange(OBSERVATIONS).astype(float), design, counts)
     assert np.isnan(found).all()
 
 

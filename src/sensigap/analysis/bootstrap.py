@@ -1,11 +1,11 @@
 """Resampling, and what the leaderboard makes of it: an estimate, its interval and its p.
 
 (The claims have test points in their errors too: `sensigap.analysis.errors`.) The interval and p of
-a bootstrap come from one thing, the standard error of the resampled
-statistic on a scale on which it is about normal, with Student's t for the number of resampled
-units. Counting resamples beyond the null instead could not give a p below 2 / (resamples + 1),
-which Holm's correction over a table of four data sets would always lift above 0.05. The percentile
-interval stands in the note, for comparison.
+a bootstrap come from one thing, the standard error of the resampled statistic on a scale on which
+it is about normal, with Student's t for the number of resampled units. Counting resamples beyond
+the null instead could not give a p below 2 / (resamples + 1), which Holm's correction over a table
+of four data sets would always lift above 0.05. The percentile interval stands in the note, for
+comparison.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ SCALES: dict[str, tuple[_Transform, _Transform]] = {
     "probability": (logit, expit),
 }
 #: name -> least and greatest value that the scale takes
-LIMITS = {
+_LIMITS = {
     "identity": (-math.inf, math.inf),
     "correlation": (-1 + 1e-12, 1 - 1e-12),
     "probability": (1e-12, 1 - 1e-12),
@@ -56,6 +56,16 @@ class Result:
 def level_text(alpha: float) -> str:
     """What an interval at level `alpha` holds, in words: '95%' for 0.05."""
     return f"{100 * (1 - alpha):.4g}%"
+
+
+def to_scale(name: str, values: np.ndarray | float) -> np.ndarray:
+    """Values on the scale (a key of `SCALES`) on which they are about normal."""
+    return np.asarray(SCALES[name][0](np.clip(values, *_LIMITS[name])))
+
+
+def from_scale(name: str, value: float) -> float:
+    """Back from `to_scale`."""
+    return float(SCALES[name][1](np.asarray(value)))
 
 
 def resample_counts(rng: np.random.Generator, units: int, resamples: int) -> np.ndarray:
@@ -104,11 +114,8 @@ def summarise(
             f"the statistic has no value in {undefined} of {len(resampled)} resamples"
         )
     defined = resampled[~np.isnan(resampled)]
-    to_scale, back = SCALES[scale]
-    limits = LIMITS[scale]
-    centre = float(to_scale(np.clip(estimate, *limits)))
-    spread = to_scale(np.clip(defined, *limits))
-    error = _standard_error(spread, units)
+    centre = float(to_scale(scale, estimate))
+    error = math.sqrt(cluster_variance(to_scale(scale, defined), units))
     low, high = np.quantile(defined, [alpha / 2, 1 - alpha / 2])
     note = f"percentile interval {low:.3g} to {high:.3g}"
     if undefined:
@@ -117,16 +124,27 @@ def summarise(
         p = 1.0 if estimate == null else 2 / (len(resampled) + 1)
         return Result(estimate, estimate, estimate, p, f"{note}; all resamples agree")
     half = float(stats.t.ppf(1 - alpha / 2, units - 1)) * error
-    distance = abs(centre - float(to_scale(np.asarray(null)))) / error
+    distance = abs(centre - float(to_scale(scale, null))) / error
     return Result(
         estimate,
-        float(back(np.asarray(centre - half))),
-        float(back(np.asarray(centre + half))),
+        from_scale(scale, centre - half),
+        from_scale(scale, centre + half),
         float(2 * stats.t.sf(distance, units - 1)),
         note,
     )
 
 
-def _standard_error(resampled: np.ndarray, units: int) -> float:
-    """Of a bootstrapped statistic: resampling n units shows (n - 1) / n of the variance."""
-    return float(np.std(resampled)) * math.sqrt(units / (units - 1))
+def cluster_variance(resampled: np.ndarray, clusters: int) -> float:
+    """Variance over networks, from a bootstrap: times G / (G - 1).
+
+    Args:
+        resampled: the statistic of each resample, on its scale (resample,); NaN where it has none.
+        clusters: what was resampled.
+
+    Raises:
+        DoesNotApply: more than 5% of the resamples have no value.
+    """
+    missing = float(np.isnan(resampled).mean())
+    if missing > UNDEFINED:
+        raise DoesNotApply(f"no value in {missing:.0%} of the resamples")
+    return float(np.nanvar(resampled)) * clusters / (clusters - 1)

@@ -7,10 +7,16 @@ hard for all networks moves both.
 import numpy as np
 import pandas as pd
 
-from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
-from sensigap.analysis.errors import Estimate, Halvings, cluster_variance, from_scale, to_scale
+from sensigap.analysis.bootstrap import (
+    DoesNotApply,
+    cluster_variance,
+    from_scale,
+    resample_counts,
+    to_scale,
+)
+from sensigap.analysis.errors import Estimate, Halvings
 from sensigap.analysis.ranks import RankResamples, column_products, correlation
-from sensigap.analysis.relations import architecture_codes, check, dummies_or_refusal
+from sensigap.analysis.relations import architecture_resamples, check, dummies_or_refusal
 from sensigap.analysis.shared_points import SharedPoints, unbroken
 from sensigap.analysis.survey_table import varying
 from sensigap.analysis.verdicts import Question
@@ -37,7 +43,7 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
     settings = points.settings
     gap = table["gap"].to_numpy(float)
     check(gap=gap, sensitivity=table["sensitivity"].to_numpy(float))
-    codes, levels = architecture_codes(table)
+    counts, levels = architecture_resamples(table, question.draws(settings), settings)
     names = varying(table)
     design = dummies_or_refusal(table, names)
     networks = table.index.tolist()
@@ -53,7 +59,6 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
         raise DoesNotApply("a split's correlation has no value")
     value = from_scale("correlation", float(to_scale("correlation", found).mean()))
 
-    counts = resample_counts(question.draws(settings), levels, settings.bootstrap)[codes]
     ranked = RankResamples(counts, design)
     total = np.zeros(settings.bootstrap)
     for split in range(settings.crossfit_splits):

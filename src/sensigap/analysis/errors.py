@@ -12,17 +12,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from sensigap.analysis.bootstrap import LIMITS, SCALES, UNDEFINED, DoesNotApply
-
-
-def to_scale(name: str, values: np.ndarray | float) -> np.ndarray:
-    """Values on the scale (a key of `bootstrap.SCALES`) on which they are about normal."""
-    return np.asarray(SCALES[name][0](np.clip(values, *LIMITS[name])))
-
-
-def from_scale(name: str, value: float) -> float:
-    """Back from `to_scale`."""
-    return float(SCALES[name][1](np.asarray(value)))
+from sensigap.analysis.bootstrap import UNDEFINED, DoesNotApply, from_scale, to_scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,22 +91,6 @@ class Estimate:
         if self.point_count:
             text += f", {math.sqrt(self.points):.2g} over {self.point_count:,} points"
         return f"{text}, {self.freedom:.3g} degrees of freedom"
-
-
-def cluster_variance(resampled: np.ndarray, clusters: int) -> float:
-    """Variance over networks, from a bootstrap: times G / (G - 1).
-
-    Args:
-        resampled: the statistic of each resample, on its scale (resample,); NaN where it has none.
-        clusters: what was resampled.
-
-    Raises:
-        DoesNotApply: more than 5% of the resamples have no value.
-    """
-    missing = float(np.isnan(resampled).mean())
-    if missing > UNDEFINED:
-        raise DoesNotApply(f"no value in {missing:.0%} of the resamples")
-    return float(np.nanvar(resampled)) * clusters / (clusters - 1)
 
 
 def halving_variance(halves: np.ndarray) -> float:

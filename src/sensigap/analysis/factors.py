@@ -9,6 +9,7 @@ import xarray as xr
 
 from sensigap.analysis.groups import Axis, interaction, mixed
 from sensigap.analysis.pair_effects import PairEffect
+from sensigap.analysis.relation_rows import interaction_question
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import ARCHITECTURE, LeftOut, networks_table
 from sensigap.analysis.verdicts import Finding, Question, Row, answer, one, union
@@ -307,16 +308,7 @@ class _FactorRows:
 
     def _interaction(self, name: str) -> Row:
         """Whether the norm's effect differs by an axis."""
-        of = self._question("norm", f"{self.family}.norm")
-        question = Question(
-            key=f"{of.key}.by_{name}",
-            claim=of.claim,
-            dataset=of.dataset,
-            quantity=f"{of.quantity}: differs by {name}",
-            test="F of the groups' effects, from one bootstrap over architectures",
-            effect="F",
-            claimed=None,
-        )
+        question = interaction_question(self._question("norm", f"{self.family}.norm"), name)
         defined, reasons = self._defined(("norm",))
         effect = self.effects["norm"].some(defined)
 

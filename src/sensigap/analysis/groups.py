@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import stats
 
-from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
-from sensigap.analysis.errors import cluster_variance, from_scale
+from sensigap.analysis.bootstrap import DoesNotApply, cluster_variance, from_scale, resample_counts
 from sensigap.analysis.verdicts import Finding, Settings, holm_adjusted
 
 #: fewest architectures, and networks or pairs, of a group

@@ -18,6 +18,7 @@ from sensigap import survey as stores
 from sensigap.analysis import resampled
 from sensigap.analysis.bootstrap import DoesNotApply, Result, resample_counts, summarise
 from sensigap.analysis.kendall import Pairs, axis_pairs, granulated_kendall
+from sensigap.analysis.ranks import partial_rank_correlation
 from sensigap.analysis.relations import architecture_codes, dummies_or_refusal, gap_and
 from sensigap.analysis.survey_table import LeftOut, survey_members, varying
 from sensigap.analysis.verdicts import Settings, draws
@@ -201,8 +202,8 @@ class _Board:
         gap, x = gap_and(table, "value")
         names = [name for name in varying(table) if name not in measure.apart]
         design = dummies_or_refusal(table, names)
-        once = resampled.partial_rank_correlation(x, gap, design, np.ones((len(x), 1)))
-        often = resampled.partial_rank_correlation(x, gap, design, counts)
+        once = partial_rank_correlation(x, gap, design, np.ones((len(x), 1)))
+        often = partial_rank_correlation(x, gap, design, counts)
         self._withins[measure.name] = _Resampled(float(once[0]), often)
         return self._withins[measure.name]
 

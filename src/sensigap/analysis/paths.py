@@ -7,14 +7,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
-from sensigap.analysis.errors import (
-    Estimate,
-    Halvings,
-    cluster_variance,
-    halving_variance,
-    mean_of_halves,
-)
+from sensigap.analysis.bootstrap import DoesNotApply, cluster_variance, resample_counts
+from sensigap.analysis.errors import Estimate, Halvings, halving_variance, mean_of_halves
 from sensigap.analysis.survey_table import LeftOut, fitted_true, networks_table
 from sensigap.analysis.verdicts import (
     Finding,

@@ -4,26 +4,26 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import statsmodels.api as sm
 import xarray as xr
 from statsmodels.genmod.cov_struct import Independence
 
 from sensigap.analysis import resampled
-from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
-from sensigap.analysis.errors import (
-    Estimate,
-    Halvings,
-    cluster_variance,
-    halving_variance,
-    mean_of_halves,
-    to_scale,
-)
+from sensigap.analysis.bootstrap import DoesNotApply, cluster_variance, resample_counts, to_scale
+from sensigap.analysis.errors import Estimate, Halvings, halving_variance, mean_of_halves
 from sensigap.analysis.point_statistics import STATISTICS, Statistic
-from sensigap.analysis.points import Points, fitting, point_networks, points, usable, varies
+from sensigap.analysis.points import (
+    Points,
+    fitting,
+    point_networks,
+    points,
+    separates,
+    usable,
+    varies,
+)
 from sensigap.analysis.relation import bounds
 from sensigap.analysis.shared_points import SharedPoints, log_doubt
-from sensigap.analysis.survey_table import LeftOut
+from sensigap.analysis.survey_table import LeftOut, networks_table
 from sensigap.analysis.verdicts import Finding, Question, Row, Settings, answer, one
 
 #: ASSUME: points a network in the GEE, a seeded subset: its clusters are the networks, so more
@@ -40,7 +40,7 @@ def point_rows(shared: SharedPoints) -> list[Row]:
     """
     survey, dataset, settings = shared.survey, shared.dataset, shared.settings
     names, left_out = point_networks(survey, settings)
-    architectures = _architectures(survey, names)
+    architectures = _architectures(survey)
     all_points = points(survey, names)
     samples = shared.count
     dropped = sum(samples - len(p.sample) for p in all_points)
@@ -72,18 +72,15 @@ def point_rows(shared: SharedPoints) -> list[Row]:
                 clustered=False,
             )
         )
-    rows.append(_bounds_row(names, left_out, shared))
+    rows.append(_bounds_row(names, left_out, shared, architectures))
     rows.append(_gee_row(all_points, left_out, shared, architectures))
     return rows
 
 
-def _architectures(survey: xr.Dataset, names: list[str]) -> Callable[[list[str]], int]:
+def _architectures(survey: xr.Dataset) -> Callable[[list[str]], int]:
     """How many architectures some of the networks have."""
-    chosen = survey[["depth", "width", "unit"]].sel(network=names)
-    table = pd.DataFrame(
-        {name: chosen[name].to_numpy() for name in ("depth", "width", "unit")}, index=names
-    )
-    return lambda some: len(table.loc[some].drop_duplicates())
+    architecture = networks_table(survey)["architecture"]
+    return lambda some: architecture.loc[some].nunique()
 
 
 def over_networks(
@@ -143,7 +140,12 @@ def _over_networks(
     )
 
 
-def _bounds_row(names: list[str], left_out: LeftOut, shared: SharedPoints) -> Row:
+def _bounds_row(
+    names: list[str],
+    left_out: LeftOut,
+    shared: SharedPoints,
+    architectures: Callable[[list[str]], int],
+) -> Row:
     """The share of points between the bounds of the analytic relation: a comparison."""
     settings = shared.settings
     question = Question(
@@ -171,7 +173,7 @@ def _bounds_row(names: list[str], left_out: LeftOut, shared: SharedPoints) -> Ro
         str(left_out),
         settings,
         compute,
-        architectures=_architectures(shared.survey, names)(names),
+        architectures=architectures(names),
         clustered=False,
     )
 
@@ -254,8 +256,7 @@ def _gee(
         raise DoesNotApply("all points right or all wrong")
     if np.ptp(norm) == 0:
         raise DoesNotApply("the same norm at every point")
-    right, misclassified = norm[y == 0], norm[y == 1]
-    if right.max() <= misclassified.min() or misclassified.max() <= right.min():
+    if separates(norm, y > 0):
         raise DoesNotApply("the norm separates right from wrong")
     with fitting():
         fit = sm.GEE(

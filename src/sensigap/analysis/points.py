@@ -110,15 +110,22 @@ def overlapping(network_points: Points) -> str:
     fault = two_classes(network_points)
     if fault:
         return fault
-    norm, wrong = network_points.log10_norm, network_points.wrong
-    right, misclassified = norm[~wrong], norm[wrong]
-    if right.max() <= misclassified.min() or misclassified.max() <= right.min():
+    if separates(network_points.log10_norm, network_points.wrong):
         return "whose norm separates right from wrong"
     try:
         logistic_fit(network_points)
     except DoesNotApply:
         return "whose logistic regression has no fit"
     return ""
+
+
+def separates(norm: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether norms (point,) lie on one side of a value where `wrong` (point,) bool, else beyond.
+
+    Then a logistic regression of one on the other has no fit.
+    """
+    right, misclassified = norm[~wrong], norm[wrong]
+    return bool(right.max() <= misclassified.min() or misclassified.max() <= right.min())
 
 
 @contextlib.contextmanager

@@ -93,6 +93,23 @@ def correlation(products: np.ndarray, i: int, j: int, given: int | None = None) 
     return np.clip(result, -1, 1)
 
 
+def partial_rank_correlation(
+    x: np.ndarray, y: np.ndarray, design: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Correlation of the ranks of x and y after regressing both on `design`, in each resample.
+
+    Args:
+        x: (observation,).
+        y: (observation,).
+        design: (observation, column), with the constant.
+        counts: (observation, resample).
+
+    Returns:
+        (resample,); NaN where the design leaves nothing of one of them.
+    """
+    return correlation(RankResamples(counts, design).covariances([x, y]), 0, 1)
+
+
 def column_products(variables: Sequence[np.ndarray], design: np.ndarray) -> np.ndarray:
     """As `RankResamples.covariances`, of columns of values in place of resamples.
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from sensigap.analysis.bootstrap import DoesNotApply
-from sensigap.analysis.errors import to_scale
+from sensigap.analysis.bootstrap import DoesNotApply, to_scale
 from sensigap.analysis.groups import Axis, interaction, mixed
 from sensigap.analysis.relations import Relation
 from sensigap.analysis.survey_table import LeftOut
@@ -51,14 +50,7 @@ def relation_row(
         found = mixed(found, [axis(table, name) for name in axes], test, settings)
         return found.noted(*remarks)
 
-    return answer(
-        question,
-        len(table),
-        str(left_out),
-        settings,
-        compute,
-        architectures=table["architecture"].nunique(),
-    )
+    return table_row(question, table, left_out, settings, compute)
 
 
 def interaction_row(
@@ -94,6 +86,23 @@ def interaction_row(
             by, effects, resample, rng, resamples=settings.bootstrap, scale="correlation"
         )
 
+    return table_row(question, table, left_out, settings, compute)
+
+
+def table_row(
+    question: Question,
+    table: pd.DataFrame,
+    left_out: LeftOut,
+    settings: Settings,
+    compute: Callable[[], Finding],
+) -> Row:
+    """The row of a question about the networks of a table, with architectures as clusters.
+
+    Args:
+        question, settings, compute: as `verdicts.answer`.
+        table: the networks that `compute` uses.
+        left_out: what was left out of them.
+    """
     return answer(
         question,
         len(table),

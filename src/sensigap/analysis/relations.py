@@ -7,8 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sensigap.analysis.bootstrap import MINIMUM_CLUSTERS, DoesNotApply, resample_counts
-from sensigap.analysis.errors import Estimate, cluster_variance, halving_variance, to_scale
+from sensigap.analysis.bootstrap import (
+    MINIMUM_CLUSTERS,
+    DoesNotApply,
+    cluster_variance,
+    resample_counts,
+    to_scale,
+)
+from sensigap.analysis.errors import Estimate, halving_variance
 from sensigap.analysis.ranks import RankResamples, column_products, correlation
 from sensigap.analysis.survey_table import dummies
 from sensigap.analysis.verdicts import Settings
@@ -47,6 +53,26 @@ def architecture_codes(table: pd.DataFrame) -> tuple[np.ndarray, int]:
     if len(levels) < MINIMUM_CLUSTERS:
         raise DoesNotApply(f"{len(levels)} architectures, fewer than {MINIMUM_CLUSTERS} clusters")
     return codes, len(levels)
+
+
+def architecture_resamples(
+    table: pd.DataFrame, rng: np.random.Generator, settings: Settings
+) -> tuple[np.ndarray, int]:
+    """How often each network is in each resample of architectures, and how many these are.
+
+    Args:
+        table: the networks.
+        rng: draws the resamples.
+        settings: of the analysis.
+
+    Returns:
+        (network, resample), and the number of architectures.
+
+    Raises:
+        DoesNotApply: too few architectures.
+    """
+    codes, levels = architecture_codes(table)
+    return resample_counts(rng, levels, settings.bootstrap)[codes], levels
 
 
 def dummies_or_refusal(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
@@ -159,8 +185,7 @@ class Relation:
             DoesNotApply: see `value`, and `errors`.
         """
         value = self.value()
-        codes, levels = self.architectures
-        counts = resample_counts(rng, levels, settings.bootstrap)[codes]
+        counts, levels = architecture_resamples(self.table, rng, settings)
         with_points = any(halves is not None for _, halves in self.quantities)
         return Estimate(
             value,

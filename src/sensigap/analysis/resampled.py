@@ -73,49 +73,6 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.nda
     return result
 
 
-def partial_rank_correlation(
-    x: np.ndarray, y: np.ndarray, design: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
-    """Correlation of the ranks of x and y after regressing both on `design`, in each resample.
-
-    Ranks and regressions are those of the resample. A resample may lack a level of a dummy: its
-    column is then empty, and a ridge of 1e-10 of the diagonal keeps the system solvable.
-
-    Args:
-        x: (observation,).
-        y: (observation,).
-        design: (observation, column), with the constant.
-        counts: (observation, resample).
-    """
-    rank_x, rank_y = Ranking(x), Ranking(y)
-    columns = design.shape[1]
-    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
-    result = np.empty(counts.shape[1])
-    for part, weights in _chunks(counts):
-        a, b = rank_x.centred(weights), rank_y.centred(weights)
-        weighted_a, weighted_b = weights * a, weights * b
-        gram = (weights.T @ products).reshape(-1, columns, columns)
-        diagonal = np.arange(columns)
-        filled = gram[:, diagonal, diagonal]
-        gram[:, diagonal, diagonal] += np.where(
-            filled > 0, 1e-10 * weights.sum(axis=0)[:, None], 1.0
-        )
-        moments = np.stack([weighted_a.T @ design, weighted_b.T @ design], axis=-1)
-        solved = np.linalg.solve(gram, moments)
-        explained = np.einsum("rci,rcj->rij", moments, solved)
-        total_a = np.einsum("ij,ij->j", weighted_a, a)
-        total_b = np.einsum("ij,ij->j", weighted_b, b)
-        left_a = total_a - explained[:, 0, 0]
-        left_b = total_b - explained[:, 1, 1]
-        # what rounding and the ridge leave of ranks that the design explains is no variance
-        left_a[left_a <= 1e-7 * total_a] = 0
-        left_b[left_b <= 1e-7 * total_b] = 0
-        result[part] = _ratio(
-            np.einsum("ij,ij->j", weighted_a, b) - explained[:, 0, 1], left_a, left_b
-        )
-    return result
-
-
 def _ratio(covariance: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     result = np.full(len(covariance), np.nan)
     product = first * second

@@ -1,6 +1,7 @@
 """C2: what the generalization gap of fitted networks has to do with their sensitivity."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from sensigap.analysis.bootstrap import DoesNotApply
 from sensigap.analysis.crossfit import crossfitted
 from sensigap.analysis.regression import regression
-from sensigap.analysis.relation_rows import PARTIAL, SPEARMAN, relation_row
+from sensigap.analysis.relation_rows import PARTIAL, SPEARMAN, relation_row, table_row
 from sensigap.analysis.relations import Quantity, Relation
 from sensigap.analysis.shared_points import AGGREGATES, SharedPoints, unbroken
 from sensigap.analysis.survey_table import (
@@ -19,7 +20,7 @@ from sensigap.analysis.survey_table import (
     survey_members,
     varying,
 )
-from sensigap.analysis.verdicts import Question, Row, Settings, answer, one
+from sensigap.analysis.verdicts import Question, Row, Settings, one
 
 
 def sensitivity_and_gap(points: SharedPoints) -> list[Row]:
@@ -45,11 +46,10 @@ def sensitivity_and_gap(points: SharedPoints) -> list[Row]:
         primary=True,
     )
 
-    def norm() -> Quantity:
-        return table["sensitivity_log10"].to_numpy(float), points.sensitivity_log10(names)[1]
-
+    @functools.cache
     def make() -> Relation:
-        return _relation(table, norm(), points)
+        norm = table["sensitivity_log10"].to_numpy(float), points.sensitivity_log10(names)[1]
+        return _relation(table, norm, points)
 
     def given_confidence() -> Relation:
         return dataclasses.replace(
@@ -114,6 +114,7 @@ def _raw_and_within(
     remarks: tuple[str, ...] = (),
 ) -> list[Row]:
     """A relation raw, and within hyper-parameters."""
+    make = functools.cache(make)
     names = tuple(varying(table))
     return [
         relation_row(raw, make, table, left_out, settings, remarks=remarks),
@@ -141,13 +142,12 @@ def _crossfit_row(
         "accuracy over different halves of the test points",
         primary=True,
     )
-    return answer(
+    return table_row(
         question,
-        len(table),
-        str(left_out),
+        table,
+        left_out,
         points.settings,
         lambda: one(question, crossfitted(question, table, points), points.settings),
-        architectures=table["architecture"].nunique(),
     )
 
 
@@ -247,17 +247,16 @@ def _regression_row(
         effect="gap per decade of sensitivity",
         claimed=1,
     )
-    return answer(
+    return table_row(
         question,
-        len(table),
-        str(left_out),
+        table,
+        left_out,
         settings,
         lambda: one(
             question,
             regression(dataclasses.replace(make(), names=tuple(varying(table)))),
             settings,
         ),
-        architectures=table["architecture"].nunique(),
     )
 
 

@@ -6,20 +6,21 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sensigap.analysis.bootstrap import resample_counts
+from sensigap.analysis.bootstrap import cluster_variance
 from sensigap.analysis.envelope import quantile_slopes
-from sensigap.analysis.errors import Estimate, cluster_variance, halving_variance
+from sensigap.analysis.errors import Estimate, halving_variance
 from sensigap.analysis.relation_rows import (
     PARTIAL,
     SPEARMAN,
     interaction_question,
     interaction_row,
     relation_row,
+    table_row,
 )
-from sensigap.analysis.relations import Relation, architecture_codes, check
+from sensigap.analysis.relations import Relation, architecture_resamples, check
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import LeftOut, survey_members, varying
-from sensigap.analysis.verdicts import Finding, Question, Row, answer, one
+from sensigap.analysis.verdicts import Finding, Question, Row, one
 
 #: what C0.size is taken within (STATISTICS, section 6); depth and width make the size
 SIZE_DUMMIES = ("unit", "optimizer", "learning_rate", "batch_size", "gain")
@@ -128,8 +129,7 @@ def _envelope_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) 
     def compute() -> Finding:
         gap, x = table["gap"].to_numpy(float), table["log_parameters"].to_numpy(float)
         check(gap=gap, log_parameters=x)
-        codes, levels = architecture_codes(table)
-        counts = resample_counts(question.draws(settings), levels, settings.bootstrap)[codes]
+        counts, levels = architecture_resamples(table, question.draws(settings), settings)
         every = np.ones((len(gap), 1))
         found = Estimate(
             float(quantile_slopes(x, gap[:, None], every, quantile)[0]),
@@ -140,14 +140,7 @@ def _envelope_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) 
         )
         return one(question, found, settings)
 
-    return answer(
-        question,
-        len(table),
-        str(left_out),
-        settings,
-        compute,
-        architectures=table["architecture"].nunique(),
-    )
+    return table_row(question, table, left_out, settings, compute)
 
 
 def _best_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> Row:
@@ -167,8 +160,7 @@ def _best_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> R
     def compute() -> Finding:
         gap, loss = table["gap"].to_numpy(float), table["train_loss"].to_numpy(float)
         check(gap=gap, train_loss=loss)
-        codes, levels = architecture_codes(table)
-        counts = resample_counts(question.draws(settings), levels, settings.bootstrap)[codes]
+        counts, levels = architecture_resamples(table, question.draws(settings), settings)
         places = np.arange(len(gap))
         resampled = np.array(
             [
@@ -185,14 +177,7 @@ def _best_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> R
         )
         return one(question, found, settings)
 
-    return answer(
-        question,
-        len(table),
-        str(left_out),
-        settings,
-        compute,
-        architectures=table["architecture"].nunique(),
-    )
+    return table_row(question, table, left_out, settings, compute)
 
 
 def best_percentiles(gap: np.ndarray, loss: np.ndarray) -> np.ndarray:

@@ -202,13 +202,17 @@ def _stops(valid: Valid) -> Iterator[Fault]:
                 )
             elif stops and not ends and "target_loss" in group.given:
                 yield Fault(path, f"found {target}", "target_loss only with stop: loss")
-    target = valid.section("defaults").get("target_loss", 0)
-    if valid.groups and not used and target is not FAULTY and target > 0:
-        yield Fault(
-            ("defaults", "target_loss"),
-            f"found {target}",
-            "target_loss only where some network has stop: loss",
+    if not used:
+        yield from _idle_default(
+            valid, "target_loss", 0, "target_loss only where some network has stop: loss"
         )
+
+
+def _idle_default(valid: Valid, name: str, usual: float, allowed: str) -> Iterator[Fault]:
+    """A value under `defaults` that no network of the study uses."""
+    value = valid.section("defaults").get(name, usual)
+    if valid.groups and value is not FAULTY and value != usual:
+        yield Fault(("defaults", name), f"found {value}", allowed)
 
 
 def _augmentation(valid: Valid) -> Iterator[Fault]:
@@ -234,12 +238,9 @@ def _augmentation_share(valid: Valid) -> Iterator[Fault]:
             given = "augmentation_share" in group.given
             if given and share < 1 and group.values["augmentation"] and not augmented:
                 yield Fault(path, f"found {share}", "below 1 only with augmentation: true")
-    share = valid.section("defaults").get("augmentation_share", 1)
-    if valid.groups and not used and share is not FAULTY and share < 1:
-        yield Fault(
-            ("defaults", "augmentation_share"),
-            f"found {share}",
-            "below 1 only where some network has augmentation: true",
+    if not used:
+        yield from _idle_default(
+            valid, "augmentation_share", 1, "below 1 only where some network has augmentation: true"
         )
 
 
