@@ -24,7 +24,7 @@ TINY = {
         "ellipses": {"share": 0.5, "count": 1, "angles": 24},
         "slices": {"networks": [{"depth": 1}]},
     },
-    "execution": {"cohort_tflop": 0.0024},
+    "execution": {"cohort_tflop": 0.0015},
 }
 
 
