@@ -100,6 +100,8 @@ class Factor:
     note: str = ""
     #: what is to be known of its row on transitions
     transitions_note: str = ""
+    #: whether transitions are claimed to follow generalization
+    transitions_claimed: bool = True
     #: what is to be known of its panels, a sentence of the figure's caption
     caption: str = ""
 
@@ -144,8 +146,8 @@ def _by_name(factors: Iterable[Factor]) -> dict[str, Factor]:
 
 # the paper's one exception to 'transitions follow generalization'
 _PAPERS_EXCEPTION = (
-    "the paper reports that transitions do not follow generalization for this factor, so that "
-    "'contradicted' here agrees with the paper"
+    "the paper reports that transitions do not follow generalization for this factor, so that this "
+    "row has no verdict"
 )
 
 
@@ -194,6 +196,7 @@ def _batch(name: str, said: str, rule: str, note: str, *, stop: Mapping[str, Any
         primary=not stop,
         note=note,
         transitions_note=_PAPERS_EXCEPTION,
+        transitions_claimed=False,
     )
 
 
@@ -281,6 +284,7 @@ FACTORS: dict[str, Factor] = _by_name(
             primary=False,
             note="DEVIATION: optimizer, batch size, learning rate and steps change together",
             transitions_note=_PAPERS_EXCEPTION,
+            transitions_claimed=False,
             caption="In the pairs on L-BFGS (on the full batch, against momentum SGD on "
             "minibatches), optimizer, batch size, learning rate and number of steps change "
             "together.",

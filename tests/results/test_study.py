@@ -72,7 +72,10 @@ def test_nothing_is_missing_where_it_was_measured(surveys):
             assert np.isfinite(fitted[variable]).all(), variable
         assert not np.isnan(fitted["jacobian_norm_log10"]).any()
         others = survey.isel(network=np.flatnonzero(survey["status"] != "fitted"))
-        assert np.isnan(others["jacobian_norm"]).all()
+        diverged = survey.isel(network=np.flatnonzero(survey["status"] == "diverged"))
+        assert np.isnan(diverged["jacobian_norm"]).all()
+        measured = survey.isel(network=np.flatnonzero(survey["status"] == "not fitted"))
+        assert np.isfinite(measured["jacobian_norm"]).all()
         assert np.isnan(others["transitions"]).all()
         assert (others["transitions_points"] == -1).all()
         for variable in SCHEMAS["complexity"].variables:
@@ -197,7 +200,8 @@ def test_the_default_study_is_large_enough(surveys, study):
     for factor in (name for name in FACTORS if getattr(study.factors, name)):
         names = survey[f"pair_{factor}"].values
         whole = [fitted.values[names == pair].all() for pair in set(names) - {""}]
-        assert sum(whole) >= 30, factor
+        # 24 bases; at gain 4 some sides do not fit
+        assert sum(whole) >= study.analysis.minimum_networks, factor
 
 
 def test_every_variable_says_what_it_is(surveys):
@@ -252,6 +256,7 @@ def test_every_row_has_a_verdict(claims):
         assert row["p"] or untested
         if row["key"].endswith(".untrained"):
             assert row["verdict"] == "none"
+            assert row["p"] == ""
         if row["verdict"] == "too few networks":
             assert row["estimate"] == row["p"] == ""
             assert " of at least " in row["remarks"]

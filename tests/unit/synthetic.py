@@ -360,6 +360,9 @@ def _set_side(table: dict[str, np.ndarray], side: Side, row: int) -> None:
             table["max_shift"][row] = 1 if value else 0
             continue
         table[name][row] = value
+        if name == "stop":
+            # above all training losses
+            table["target_loss"][row] = 10.0 if value == "loss" else 0.0
         if name == "optimizer":
             full = value == "lbfgs"
             table["learning_rate"][row] = 1.0 if full else 0.03

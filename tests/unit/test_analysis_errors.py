@@ -13,19 +13,24 @@ from sensigap.analysis import envelope, groups, ranks, regression
 from sensigap.analysis.bootstrap import DoesNotApply, cluster_variance, resample_counts
 from sensigap.analysis.errors import Estimate, Halvings, halving_variance, mean_of_halves
 from sensigap.analysis.pair_effects import PairEffect
-from sensigap.analysis.relations import Relation
-from sensigap.analysis.verdicts import Question, Settings, holm_adjusted, one, union
+from sensigap.analysis.verdicts import Question, holm_adjusted, one, union
 from sensigap.seeds import generator
+from simulated import (
+    SETTINGS,
+    allowance,
+    axis_sample,
+    crossfit,
+    interaction_p,
+    means_of,
+    pair_sample,
+    point_mean,
+    relation,
+    slope,
+)
 
-SETTINGS = Settings(bootstrap=200, halvings=100)
 QUESTION = Question(
     key="C9.q", claim="C9", dataset="made up", quantity="q", test="t", effect="e", claimed=1
 )
-
-
-def allowance(rate, trials):
-    """Two Monte-Carlo standard errors (STATISTICS, section 10)."""
-    return 2 * math.sqrt(rate * (1 - rate) / trials)
 
 
 def test_an_estimate_without_points_is_students():
@@ -154,22 +159,6 @@ def test_holm_is_statsmodels():
 # --- pairs ----------------------------------------------------------------------------------------
 
 
-def pair_sample(rng, count, correlation, ratio, *, errors="normal", points=100):
-    """Differences of mean 0 and SD 1, alike within architectures, 1 to 12 pairs each.
-
-    All pairs share an error of the points whose SD is `ratio` times that of architectures.
-    """
-    sizes = rng.integers(1, 13, count)
-    codes = np.repeat(np.arange(count), sizes)
-    draw = rng.normal if errors == "normal" else lambda size: rng.exponential(size=size) - 1
-    own = math.sqrt(correlation) * draw(size=count)[codes]
-    own = own + math.sqrt(1 - correlation) * draw(size=len(codes))
-    error = math.sqrt((correlation + (1 - correlation) / sizes).sum()) / count
-    of_points = rng.normal(0, ratio * error * math.sqrt(points) + 1e-9, points)
-    halves = Halvings(rng, 50, points).means(of_points[None])
-    return PairEffect(own + of_points.mean(), own[:, None] + halves, codes, points)
-
-
 def test_a_pair_effect_is_the_t_test_of_architecture_means():
     effect = pair_sample(generator(0, "pairs"), 15, 0.4, 2.0)
     means = pd.Series(effect.differences).groupby(effect.architecture).mean()
@@ -265,27 +254,6 @@ def test_both_together_hold_their_level_where_one_is_null():
 # --- correlations ---------------------------------------------------------------------------------
 
 
-def relation(rng, architectures, rho, shared, *, points=60, each=5):
-    """Networks in architectures whose y follows x; the points' error moves their correlation."""
-    codes = np.repeat(np.arange(architectures), each)
-    n = len(codes)
-
-    def alike():
-        return 0.6 * rng.normal(size=architectures)[codes] + 0.8 * rng.normal(size=n)
-
-    x = alike()
-    y = rho * x + math.sqrt(1 - rho**2) * alike()
-    of_points = rng.normal(0, shared * math.sqrt(points) + 1e-9, points)
-    halves = Halvings(rng, SETTINGS.halvings, points).means(of_points[None])
-    table = pd.DataFrame({"architecture": codes.astype(str)})
-    return Relation(
-        table=table,
-        x=(x, None),
-        y=(y + x * of_points.mean(), y[:, None] + x[:, None] * halves),
-        points=points,
-    )
-
-
 @pytest.mark.parametrize("architectures", [20, 60])
 @pytest.mark.parametrize("shared", [0.0, 0.2])
 def test_correlations_hold_their_level_and_cover(architectures, shared):
@@ -321,14 +289,7 @@ def test_the_jackknife_holds_its_level_with_few_architectures():
     trials = 400
     rejected = 0
     for trial in range(trials):
-        rng = generator(trial, "jackknife level")
-        codes = np.repeat(np.arange(20), rng.integers(1, 9, 20))
-        shared = rng.normal(size=(2, 20))[:, codes]
-        x, y = 0.6 * shared + 0.8 * rng.normal(size=(2, len(codes)))
-        design = np.column_stack([np.ones(len(x)), rng.integers(0, 2, len(x))])
-        slope = float(regression.slopes(x[:, None], y[:, None], design)[0])
-        error = regression.jackknife(x, y, design, codes, slope)
-        rejected += Estimate(slope, error, 20).p() < 0.05
+        rejected += slope(generator(trial, "jackknife level"), 20).p() < 0.05
     assert rejected / trials <= 0.05 + allowance(0.05, trials)
 
 
@@ -420,23 +381,35 @@ def test_a_quantile_slope_of_one_x_has_no_value():
     assert np.isfinite(found[1])
 
 
+# --- networks with test points -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["C5.loss", "C5.error"])
+def test_means_over_networks_hold_their_level_and_cover(key):
+    trials = 100
+    rejected = covered = 0
+    # of normal loss and norm with a correlation of 0.5 at a point
+    truth = 6 / math.pi * math.asin(0.25)
+    for trial in range(trials):
+        null = point_mean(generator(trial, f"points {key}"), key, 0.0)
+        rejected += null.p(0.5 if key == "C5.error" else 0.0) < 0.05
+        if key == "C5.loss":
+            low, high = point_mean(generator(trial, "points"), key, 0.5).interval(0.95)
+            covered += low <= truth <= high
+    assert rejected / trials <= 0.05 + allowance(0.05, trials)
+    if key == "C5.loss":
+        assert 0.93 - allowance(0.05, trials) <= covered / trials
+
+
+def test_cross_fitting_holds_its_level_and_finds_a_relation():
+    trials = 100
+    rejected = sum(crossfit(generator(t, "crossfit"), 20, 0.0).p() < 0.05 for t in range(trials))
+    assert rejected / trials <= 0.05 + allowance(0.05, trials)
+    found = sum(crossfit(generator(t, "crossfit"), 20, 0.8).p() < 0.05 for t in range(20))
+    assert found >= 15
+
+
 # --- groups ---------------------------------------------------------------------------------------
-
-
-def axis_sample(rng, architectures, levels):
-    """One member of each level in each architecture."""
-    architecture = np.repeat(np.arange(architectures), levels)
-    return groups.Axis("gain", np.tile(np.arange(float(levels)), architectures), architecture)
-
-
-def means_of(values, axis):
-    """Effects of groups as means over their members, and in resamples."""
-    effects = {name: float(values[member].mean()) for name, member in axis.groups.items()}
-
-    def resample(member, counts):
-        return (values[member] @ counts) / counts.sum(axis=0)
-
-    return effects, resample
 
 
 def test_an_interaction_is_hotellings_t2():
@@ -460,12 +433,7 @@ def test_an_interaction_holds_its_level():
     trials = 100
     rejected = 0
     for trial in range(trials):
-        rng = generator(trial, "interaction")
-        axis = axis_sample(rng, 20, 3)
-        values = rng.normal(size=20)[axis.architecture] + rng.normal(size=60)
-        effects, resample = means_of(values, axis)
-        found = groups.interaction(axis, effects, resample, rng, resamples=200, scale="identity")
-        rejected += found.p < 0.05
+        rejected += interaction_p(generator(trial, "interaction"), 20) < 0.05
     assert rejected / trials <= 0.05 + allowance(0.05, trials)
 
 

@@ -97,8 +97,10 @@ def test_every_factor_has_one_primary_row_and_labels_the_norms(rows):
     assert rows["C3.labels.gap"].question.claimed is None
     assert "true by construction" in " ".join(rows["C3.labels.gap"].remarks)
     for family in ("C3.batch", "C3.lbfgs", "C4.augmentation_30", "C4.unit", "C6.noise_half"):
-        for what in ("gap", "norm", "transitions"):
+        for what in ("gap", "norm"):
             assert rows[f"{family}.{what}"].question.claimed == 1
+        exception = family in ("C3.batch", "C3.lbfgs")
+        assert rows[f"{family}.transitions"].question.claimed == (None if exception else 1)
 
 
 def test_labels_are_known_by_what_makes_their_sides():
@@ -335,7 +337,8 @@ def test_rows_of_lbfgs_state_the_deviation_and_the_exception(rows):
     names = [f"C3.lbfgs{part}" for part in ("", ".gap", ".norm", ".transitions")]
     said = {key: " ".join(rows[key].remarks) for key in names}
     assert all("DEVIATION: optimizer, batch size, learning rate" in t for t in said.values())
-    agrees = "do not follow generalization for this factor, so that 'contradicted' here agrees"
+    agrees = "do not follow generalization for this factor, so that this row has no verdict"
+    assert rows["C3.lbfgs.transitions"].question.claimed is None
     assert [key for key, text in said.items() if agrees in text] == ["C3.lbfgs.transitions"]
     assert "medians over the pairs: steps 1,000 / 1,000, training loss" in said["C3.lbfgs"]
 
@@ -402,3 +405,80 @@ def test_a_factor_is_mixed_where_gains_disagree():
     assert found["C4.augmentation.norm.by_gain"].finding.p > 1e-3
     # four architectures of a depth are no group
     assert any(remark.startswith("by depth: no group") for remark in row.remarks)
+
+
+# --- beside the rows of single factors ------------------------------------------------------------
+
+
+def test_doses_are_ranked_over_the_pairs_of_all_doses(survey, rows):
+    row = rows["C6.doses"]
+    gaps, norms = [], []
+    for factor in ("noise", "noise_half"):
+        for worse, better in slow_pairs(survey, factor):
+            ratio = float(worse["sensitivity"]) / float(better["sensitivity"])
+            gaps.append(round(float(worse["gap"]) - float(better["gap"]), 12))
+            norms.append(math.log(ratio))
+    assert row.n == len(gaps)
+    assert row.finding.estimate == pytest.approx(stats.spearmanr(gaps, norms).statistic, abs=1e-12)
+    assert row.finding.low < row.finding.estimate < row.finding.high
+    assert row.left_out.startswith(f"{60 - len(gaps)} of 60 pairs")
+    assert not row.question.primary
+
+
+def test_a_side_that_ends_above_its_target_loss_is_left_out(survey):
+    changed = survey.copy(deep=True)
+    members = np.flatnonzero(survey["pair_batch_loss"] != "")
+    changed["status"][members] = "fitted"
+    changed["stop"][members] = "loss"
+    changed["target_loss"][members] = 0.01
+    changed["train_loss"][members] = 0.01
+    full = members[survey["side_batch_loss"].to_numpy()[members] == "full"]
+    changed["train_loss"][full[:3]] = 0.011
+    table, left_out = factors.pairs(changed, "batch_loss")
+    assert left_out.reasons == {"with a side that ended above its target loss": 3}
+    assert len(table) == 27
+    # a stop by steps asks for no loss
+    changed["stop"][members] = "steps"
+    assert len(factors.pairs(changed, "batch_loss")[0]) == 30
+
+
+def test_shares_of_augmentation_are_shown_on_the_pairs_fitted_at_all(survey):
+    changed = survey.copy(deep=True)
+    names = [name for name, factor in FACTORS.items() if factor.own == factors.AUGMENTATION]
+    # the pairs of all shares have one side without augmentation in common
+    network = changed["network"].to_numpy().copy()
+    for name in names[1:]:
+        changed[f"pair_{name}"] = changed[f"pair_{name}"].copy(data=np.full(len(network), ""))
+        changed[f"side_{name}"] = changed[f"side_{name}"].copy(data=np.full(len(network), ""))
+    assert factors._shares_remark(
+        [factors._FactorRows(FACTORS[name], SharedPoints(changed, "made up", FAST))
+         for name in names]
+    ) == ""  # fmt: skip
+    first, second = names[0], names[-1]
+    sides = survey[f"side_{first}"].to_numpy()
+    pairs = survey[f"pair_{first}"].to_numpy()
+    changed["status"][pairs != ""] = "fitted"
+    other_pair, other_side = changed[f"pair_{second}"].values, changed[f"side_{second}"].values
+    other_pair = other_pair.astype(object)
+    other_side = other_side.astype(object)
+    measured = pairs[np.isfinite(survey["sensitivity"].to_numpy()) & (sides == "none")]
+    common = sorted(set(measured) - {""})[:5]
+    fitted = survey["status"].to_numpy() == "fitted"
+    spare = np.flatnonzero((pairs == "") & survey["in_survey"].to_numpy() & fitted)[:5]
+    for place, pair in zip(spare, common, strict=True):
+        none = np.flatnonzero((pairs == pair) & (sides == "none"))[0]
+        other_pair[[none, place]] = f"common {pair}"
+        other_side[none], other_side[place] = "none", "augmented"
+        changed["status"][place] = "fitted"
+    changed[f"pair_{second}"] = changed[f"pair_{second}"].copy(data=other_pair.astype(str))
+    changed[f"side_{second}"] = changed[f"side_{second}"].copy(data=other_side.astype(str))
+    row = all_rows(changed)[f"C4.{first}"]
+    (told,) = [text for text in row.remarks if "fitted at all shares" in text]
+    assert told.startswith("means over the 5 pairs")
+    accuracy = changed["test_accuracy"].to_numpy()
+    assert f"test accuracy {accuracy[spare].mean():.3f}" in told
+    nones = [np.flatnonzero((pairs == pair) & (sides == "none"))[0] for pair in common]
+    assert told.endswith(f"none: test accuracy {accuracy[nones].mean():.3f}")
+    norm = np.log(changed["sensitivity"].to_numpy())
+    assert f"{FACTORS[second].title}: test" in told
+    assert f"{(norm[nones] - norm[spare]).mean():.3g}" in told

@@ -66,7 +66,10 @@ def slow_level(ellipses, name, term, which):
             }[term.window]
             if inside:
                 top += values[ellipse, position]
-                bottom += arcs[ellipse, position] if term.measure == "transitions" else 1
+                if term.measure == "transitions":
+                    bottom += arcs[ellipse, position]
+                elif values[ellipse, position] > 0:
+                    bottom += 1
     return math.log(top / bottom)
 
 
@@ -269,8 +272,12 @@ def test_angles_with_zero_norm_are_counted_among_those_a_row_uses(survey, ellips
         ("C1.norm.one.data", 2, networks * data),
         ("C1.order.different", 4, (networks - 1) * order),
     ):
-        text = f"{zeros} of {total:,} angles with J = 0, kept as 0 in the means"
+        text = f"{zeros} of {total:,} angles with J = 0, left out of the means"
         assert found[key].left_out.endswith(f"; {text}"), key
+    terms = paths.ratio("jacobian_norm", "different classes", "near", "trained")
+    name = changed["network"].to_numpy()[3]
+    drawn = paths.Ellipses(changed, "made up", FAST).effect(terms)[0][3]
+    assert drawn == pytest.approx(slow_ratio(changed, name, terms, everything(changed)))
     assert "angles" not in found["C1.transitions"].left_out
 
 

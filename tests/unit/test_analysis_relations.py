@@ -534,7 +534,9 @@ def few_architectures(survey, count):
 
 def test_fewer_than_ten_architectures_are_too_few(survey):
     few = few_architectures(survey, 9)
-    for row in (size_rows(few) | gap_rows(few)).values():
+    for key, row in (size_rows(few) | gap_rows(few)).items():
+        if key.startswith("C0.fitted"):
+            continue  # a description, without an error over architectures
         assert row.too_few
         assert row.finding is None
         assert row.architectures == 9
@@ -547,7 +549,7 @@ def test_constant_gap_does_not_apply(survey):
     changed = survey.copy(deep=True)
     changed["gap"][:] = 0.25
     for key, row in (size_rows(changed) | gap_rows(changed)).items():
-        if "test_error" not in key and "by_" not in key:
+        if not any(text in key for text in ("test_error", "by_", "C0.fitted")):
             assert row.remarks == ("does not apply: gap is the same for all networks",), key
 
 
@@ -577,3 +579,25 @@ def test_sensitivity_that_hyperparameters_determine_does_not_apply(survey):
     assert found["C2.ols"].remarks == (
         "does not apply: the hyper-parameters determine the sensitivity",
     )
+
+
+def test_fit_rates_are_counts_by_level(survey, rows):
+    members = survey.isel(
+        network=np.flatnonzero(survey["in_survey"] & (survey["labels"] == "true"))
+    )
+    fitted = members["status"].to_numpy() == "fitted"
+    names = [key.removeprefix("C0.fitted.") for key in rows if key.startswith("C0.fitted.")]
+    assert {"depth", "width", "unit", "gain"} <= set(names)
+    for name in names:
+        row = rows[f"C0.fitted.{name}"]
+        levels = members[name].to_numpy()
+        shares = {level: fitted[levels == level].mean() for level in np.unique(levels)}
+        assert row.finding.estimate == pytest.approx(max(shares.values()) - min(shares.values()))
+        assert row.n == len(fitted)
+        assert len(row.remarks) == len(shares)
+        for text, (level, share) in zip(row.remarks, shares.items(), strict=True):
+            low, high = stats.binomtest(int(fitted[levels == level].sum()),
+                                        int((levels == level).sum())).proportion_ci(
+                                            method="wilson")  # fmt: skip
+            count = (levels == level).sum()
+            assert text == f"{name} {level}: {share:.2f} [{low:.2f}, {high:.2f}] of {count}"

@@ -284,7 +284,7 @@ def test_ellipses_are_of_true_labels_and_count_zero_norms(surveys):
     assert "2 trained on random labels" in drawn.caption
     total = (len(names) - 2) * 3 * 3 * 48
     # of two networks: three kinds, three ellipses, one angle
-    assert f"trained, 18 of {total:,} angles with J = 0, kept as 0 in the means" in drawn.caption
+    assert f"trained, 18 of {total:,} angles with J = 0, kept as 0 in the curves" in drawn.caption
     assert f"untrained, 0 of {total:,} angles" in drawn.caption
 
 

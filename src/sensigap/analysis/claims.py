@@ -87,6 +87,9 @@ def _record(row: Row, p_holm: float, given: str, settings: Settings) -> dict[str
         name: getattr(found, name) if found else float("nan")
         for name in ("estimate", "low", "high", "p")
     }
+    if question.control:
+        # it stands beside another row and is not tested (STUDY, Statistics)
+        numbers["p"] = float("nan")
     return {
         "key": question.key,
         "claim": question.claim,

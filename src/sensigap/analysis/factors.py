@@ -1,6 +1,7 @@
 """C3, C4 and what else compares pairs of networks that differ in one factor (STATISTICS, 6)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,9 @@ import xarray as xr
 
 from sensigap.analysis.groups import Axis, interaction, mixed
 from sensigap.analysis.pair_effects import PairEffect
-from sensigap.analysis.relation_rows import interaction_question
-from sensigap.analysis.shared_points import SharedPoints
+from sensigap.analysis.relation_rows import SPEARMAN, interaction_question, relation_row
+from sensigap.analysis.relations import Relation
+from sensigap.analysis.shared_points import SharedPoints, unbroken
 from sensigap.analysis.survey_table import ARCHITECTURE, LeftOut, networks_table
 from sensigap.analysis.verdicts import Finding, Question, Row, answer, one, union
 from sensigap.factors import FACTORS, Factor
@@ -28,6 +30,8 @@ _COLUMNS = {
 }
 #: the clusters of pairs: a pair's sides may differ in their units
 PAIR_ARCHITECTURE = ("depth", "width")
+#: hyper-parameters that make the sides of pairs on augmentation
+AUGMENTATION = ("augmentation", "augmentation_share")
 #: by which the rows of pairs may be mixed, and are shown
 AXES = ("gain", "depth")
 _TEST = "Student's t of architecture means, with test points in the error"
@@ -75,6 +79,9 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     left_out.add(f"with '{worse}' not fitted", int((~fitted[worse] & fitted[better]).sum()))
     left_out.add(f"with '{better}' not fitted", int((fitted[worse] & ~fitted[better]).sum()))
     both = fitted[worse] & fitted[better]
+    short = both & (_short(by_side[worse]) | _short(by_side[better]))
+    left_out.add("with a side that ended above its target loss", int(short.sum()))
+    both &= ~short
     result = by_side[better].loc[both, [*ARCHITECTURE, "gain", "seed"]].copy()
     for prefix, name in (("worse", worse), ("better", better)):
         for column, source in _COLUMNS.items():
@@ -83,17 +90,99 @@ def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
     return result, left_out
 
 
+def _short(sides: pd.DataFrame) -> pd.Series:
+    """Whether a side was to stop at a training loss and ended its steps above it (pair,)."""
+    return (sides["stop"] == "loss") & (sides["train_loss"] > sides["target_loss"])
+
+
 def factor_rows(points: SharedPoints) -> list[Row]:
     """Gap, Jacobian norm and transitions of one side of each pair against the other.
 
     Args:
         points: of a survey.
     """
-    by_claim = sorted(FACTORS.values(), key=lambda factor: factor.claim)
+    of = {name: _FactorRows(factor, points) for name, factor in FACTORS.items()}
+    shares = [rows for rows in of.values() if rows.factor.own == AUGMENTATION]
     rows = []
-    for factor in by_claim:
-        rows += _FactorRows(factor, points).rows()
+    for name in sorted(of, key=lambda name: of[name].factor.claim):
+        of[name].beside = _shares_remark(shares) if of[name] in shares else ""
+        rows += of[name].rows()
+    noise = [of[name] for name, factor in FACTORS.items() if factor.own == ("input_noise",)]
+    rows.append(_doses_row(noise, points))
     return rows
+
+
+def _shares_remark(shares: "list[_FactorRows]") -> str:
+    """Test accuracy and ln ratio of the norm of all shares of augmentation, on common pairs."""
+    tables = {
+        rows.factor.title: rows.table.set_index("worse_network")
+        for rows in shares
+        if not rows.table.empty
+    }
+    if len(tables) < 2:
+        return ""
+    common = functools.reduce(pd.Index.intersection, (table.index for table in tables.values()))
+    if common.empty:
+        return "no pair is fitted at all shares"
+    told = []
+    for title, table in tables.items():
+        chosen = table.loc[common]
+        ratio = np.log(10) * (
+            chosen["worse_sensitivity_log10"] - chosen["better_sensitivity_log10"]
+        )
+        told.append(
+            f"{title}: test accuracy {chosen['better_test_accuracy'].mean():.3f}, ln ratio of the "
+            f"norm {ratio.mean():.3g}"
+        )
+    without = next(iter(tables.values())).loc[common, "worse_test_accuracy"].mean()
+    return (
+        f"means over the {len(common)} pairs fitted at all shares: {', '.join(told)}; none: test "
+        f"accuracy {without:.3f}"
+    )
+
+
+def _doses_row(doses: "list[_FactorRows]", points: SharedPoints) -> Row:
+    """Whether noise that lowers the norm more lowers the gap more, pair by pair."""
+    question = Question(
+        key="C6.doses",
+        claim="C6",
+        dataset=points.dataset,
+        quantity="difference of the gap and ln ratio of the norm, over pairs of all doses of noise",
+        test=SPEARMAN,
+        effect="Spearman's rho",
+        claimed=1,
+    )
+    tables = []
+    effects: dict[str, list[PairEffect]] = {"gap": [], "norm": []}
+    left_out = LeftOut(0, "pairs")
+    for dose in doses:
+        defined, reasons = dose.defined(("gap", "norm"))
+        left_out.total += reasons.total
+        for reason, count in reasons.reasons.items():
+            left_out.add(reason, count)
+        tables.append(dose.table[defined])
+        for what, parts in effects.items():
+            parts.append(dose.effects[what].some(defined))
+    table = pd.concat(tables)
+    table["architecture"] = [
+        "-".join(map(str, values))
+        for values in table[list(PAIR_ARCHITECTURE)].itertuples(index=False, name=None)
+    ]
+    gap, norm = (
+        (
+            np.concatenate([part.differences for part in effects[what]]),
+            np.concatenate([part.halves for part in effects[what]]),
+        )
+        for what in ("gap", "norm")
+    )
+    relation = Relation(
+        table=table,
+        x=norm,
+        y=(unbroken(gap[0]), unbroken(gap[1])),
+        points=points.count,
+        words=("ln ratio of the norm", "difference of the gap"),
+    )
+    return relation_row(question, lambda: relation, table, left_out, points.settings)
 
 
 def moves_gap_by_construction(factor: Factor) -> bool:
@@ -111,6 +200,8 @@ class _FactorRows:
         self.worse, self.better = (side.name for side in factor.sides)
         self.family = f"{factor.claim}.{factor.name}"
         self.effects = self._effects(points)
+        #: a remark of the row on gap and norm
+        self.beside = ""
 
     def _effects(self, points: SharedPoints) -> dict[str, PairEffect]:
         """What is compared -> its differences, NaN where a pair has none."""
@@ -189,7 +280,7 @@ class _FactorRows:
         }
         return Question(**(fields | changes))  # type: ignore[arg-type]
 
-    def _defined(self, whats: tuple[str, ...]) -> tuple[np.ndarray, LeftOut]:
+    def defined(self, whats: tuple[str, ...]) -> tuple[np.ndarray, LeftOut]:
         """The pairs with all of them (pair,) bool, and what was left out of the pairs."""
         defined = np.ones(len(self.table), bool)
         reasons = self.left_out.copy()
@@ -216,6 +307,8 @@ class _FactorRows:
                 f"{self.table['worse_test_accuracy'].median():.3f} / "
                 f"{self.table['better_test_accuracy'].median():.3f}"
             )
+        if what == "both":
+            told.append(self.beside)
         return tuple(text for text in told if text)
 
     def _alone(self, what: str, *, primary: bool = False, judged: bool = True) -> Row:
@@ -226,7 +319,9 @@ class _FactorRows:
             primary=primary and self.factor.primary,
             claimed=1 if judged else None,
         )
-        defined, reasons = self._defined((what,))
+        if what == "transitions" and not self.factor.transitions_claimed:
+            question = dataclasses.replace(question, claimed=None)
+        defined, reasons = self.defined((what,))
         effect = self.effects[what].some(defined)
         axes = [self._axis(name, defined) for name in AXES] if primary else []
 
@@ -250,7 +345,7 @@ class _FactorRows:
     def _both(self) -> Row:
         """Gap and norm together: the primary row."""
         question = self._question("both", self.family, primary=self.factor.primary)
-        defined, reasons = self._defined(("gap", "norm"))
+        defined, reasons = self.defined(("gap", "norm"))
 
         def test(member: np.ndarray, name: str) -> tuple[float, int, str]:
             found = self._union(question, member)
@@ -266,7 +361,7 @@ class _FactorRows:
 
     def _union(self, question: Question, member: np.ndarray) -> Finding:
         """Both effects of some of the pairs that have both."""
-        defined, _ = self._defined(("gap", "norm"))
+        defined, _ = self.defined(("gap", "norm"))
         parts = {
             words: self.effects[what].some(defined).some(member).estimate()
             for words, what in (("gap", "gap"), ("ln ratio of the norm", "norm"))
@@ -280,7 +375,7 @@ class _FactorRows:
 
     def _levels(self, name: str) -> list[Row]:
         """Gap and norm within each level of an axis."""
-        defined, reasons = self._defined(("gap", "norm"))
+        defined, reasons = self.defined(("gap", "norm"))
         rows = []
         for level, member in self._axis(name, defined).levels.items():
             question = self._question("both", f"{self.family}.{name}.{level}")
@@ -309,7 +404,7 @@ class _FactorRows:
     def _interaction(self, name: str) -> Row:
         """Whether the norm's effect differs by an axis."""
         question = interaction_question(self._question("norm", f"{self.family}.norm"), name)
-        defined, reasons = self._defined(("norm",))
+        defined, reasons = self.defined(("norm",))
         effect = self.effects["norm"].some(defined)
 
         def compute() -> Finding:

@@ -94,7 +94,8 @@ class Ellipses:
     def log_means(self, term: Term, *, per_radian: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Ln of a term's mean, (network,) and over halves of the triples (network, 2 halvings).
 
-        The Jacobian norm is averaged over ellipses and angles; the transition density is
+        The Jacobian norm is averaged over ellipses and angles without those where it is 0; the
+        transition density is
         transitions over arc length (standardised inputs), of the arcs whose middle lies in the
         window; NaN where it is 0.
 
@@ -104,14 +105,17 @@ class Ellipses:
         """
         window = self._windows[term.measure][term.window]
         chosen = self.ellipses.sel(kind=term.kind)
-        values = chosen[term.measure].sel(state=term.state).to_numpy()[..., window].sum(axis=-1)
+        at = chosen[term.measure].sel(state=term.state).to_numpy()[..., window]
+        values = at.sum(axis=-1)
         sizes = np.full(values.shape, float(window.sum()))
-        if term.measure == "transitions" and not per_radian:
+        if term.measure == "jacobian_norm":
+            sizes = (at > 0).sum(axis=-1).astype(float)
+        elif not per_radian:
             sizes = chosen["arc_length"].to_numpy()[..., window].sum(axis=-1)
         halving = self._halvings[term.kind]
         return (
-            _ln(values.sum(axis=1) / sizes.sum(axis=1)),
-            _ln(halving.sums(values.astype(float)) / halving.sums(sizes)),
+            _ln_of_ratio(values.sum(axis=1), sizes.sum(axis=1)),
+            _ln_of_ratio(halving.sums(values.astype(float)), halving.sums(sizes)),
         )
 
     def effect(
@@ -125,9 +129,12 @@ class Ellipses:
         )
 
 
-def _ln(values: np.ndarray) -> np.ndarray:
-    """Ln of what is positive, else NaN."""
-    return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
+def _ln_of_ratio(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Ln of values / sizes where both are positive, else NaN."""
+    found = np.full(values.shape, np.nan)
+    positive = (values > 0) & (sizes > 0)
+    found[positive] = np.log(values[positive] / sizes[positive])
+    return found
 
 
 def ratio(measure: str, kind: str, comparison: str, state: str, sign: int = 1) -> tuple[Term, ...]:
@@ -308,7 +315,12 @@ class _PathRows:
     def _estimate(
         self, question: Question, terms: tuple[Term, ...], kept: np.ndarray, what: str = ""
     ) -> Estimate:
-        """Mean over networks, its error from architectures and from halves of the triples."""
+        """Mean over networks, its error from architectures and from halves of the triples.
+
+        ASSUME: both parts are added, as for test points (STATISTICS, section 6). Every network has
+        triples of its own, so that its architectures' part holds their noise already: the errors
+        are up to a third too wide.
+        """
         if self.paths is None:
             raise DoesNotApply("fewer than two ellipses of a kind")
         values, halves = (part[kept] for part in self.paths.effect(terms))
@@ -337,14 +349,15 @@ class _PathRows:
         if self.chosen is None or measure != "jacobian_norm":
             return ""
         norm = self.chosen.isel(network=np.flatnonzero(kept))["jacobian_norm"].sel(state=state)
+        left_out = "left out of the means"
         if comparison == "data":
-            return f"; {zero_norms(norm.sel(kind=[kind, 'random']).to_numpy())}"
+            return f"; {zero_norms(norm.sel(kind=[kind, 'random']).to_numpy())}, {left_out}"
         angle = self.chosen["angle"].to_numpy().astype(float)
         windows = np.flatnonzero(near(angle, np.r_[ANCHORS, MIDPOINTS]))
         used = norm.sel(kind=kind).isel(angle=windows).to_numpy().ravel()
         if comparison == "order":
             used = np.r_[used, norm.sel(kind="random").to_numpy().ravel()]
-        return f"; {zero_norms(used)}"
+        return f"; {zero_norms(used)}, {left_out}"
 
     def _answer(
         self,
@@ -389,5 +402,4 @@ def ellipse_networks(survey: xr.Dataset, ellipses: xr.Dataset | None) -> tuple[l
 
 def zero_norms(norm: np.ndarray) -> str:
     """How many of the norms are exactly 0, in words."""
-    zeros = int((norm == 0).sum())
-    return f"{zeros:,} of {norm.size:,} angles with J = 0, kept as 0 in the means"
+    return f"{int((norm == 0).sum()):,} of {norm.size:,} angles with J = 0"

@@ -18,6 +18,7 @@ from sensigap.analysis.survey_table import (
     networks_table,
     sensitive,
     survey_members,
+    true_labels,
     varying,
 )
 from sensigap.analysis.verdicts import Question, Row, Settings, one
@@ -190,9 +191,7 @@ def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
     everyone = networks_table(points.survey)
     everyone = everyone[everyone["in_survey"].astype(bool)]
     left_out = LeftOut(len(everyone), "survey networks")
-    true_labels = everyone["labels"] == "true"
-    left_out.add("trained on random labels", int((~true_labels).sum()))
-    table = everyone[true_labels]
+    table = true_labels(everyone, left_out)
     diverged = table["status"] == "diverged"
     left_out.add("diverged", int(diverged.sum()))
     table = table[~diverged]

@@ -1,10 +1,12 @@
 """C0: what the generalization gap of fitted networks has to do with their size and their loss."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from sensigap.analysis.bootstrap import cluster_variance
 from sensigap.analysis.envelope import quantile_slopes
@@ -19,8 +21,14 @@ from sensigap.analysis.relation_rows import (
 )
 from sensigap.analysis.relations import Relation, architecture_resamples, check
 from sensigap.analysis.shared_points import SharedPoints
-from sensigap.analysis.survey_table import LeftOut, survey_members, varying
-from sensigap.analysis.verdicts import Finding, Question, Row, one
+from sensigap.analysis.survey_table import (
+    LeftOut,
+    networks_table,
+    survey_members,
+    true_labels,
+    varying,
+)
+from sensigap.analysis.verdicts import Finding, Question, Row, answer, one
 
 #: what C0.size is taken within (STATISTICS, section 6); depth and width make the size
 SIZE_DUMMIES = ("unit", "optimizer", "learning_rate", "batch_size", "gain")
@@ -95,6 +103,7 @@ def size_and_loss(points: SharedPoints) -> list[Row]:
         ]
     rows.append(_envelope_row(table, left_out, points))
     rows.append(_best_row(table, left_out, points))
+    rows += _fit_rate_rows(points)
     return rows
 
 
@@ -178,6 +187,51 @@ def _best_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> R
         return one(question, found, settings)
 
     return table_row(question, table, left_out, settings, compute)
+
+
+def _fit_rate_rows(points: SharedPoints) -> list[Row]:
+    """How the share of networks that fit hangs on each axis: 'fitted' selects among them."""
+    table = networks_table(points.survey)
+    table = table[table["in_survey"].astype(bool)]
+    left_out = LeftOut(len(table), "survey networks")
+    table = true_labels(table, left_out)
+    return [_fit_rate_row(name, table, left_out, points) for name in varying(table)]
+
+
+def _fit_rate_row(name: str, table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> Row:
+    """The shares of fitted networks by the levels of one axis: a description, without verdict."""
+    question = Question(
+        key=f"C0.fitted.{name}",
+        claim="C0",
+        dataset=points.dataset,
+        quantity=f"share of the survey's networks that fit their training set, by {name}",
+        test="shares by level, Wilson's intervals in the remarks",
+        effect="largest - smallest share",
+        claimed=None,
+    )
+
+    def compute() -> Finding:
+        alpha = 1 - question.level(points.settings)
+        shares, remarks = [], []
+        for level, rows in table.groupby(name):
+            fitted = int((rows["status"] == "fitted").sum())
+            shares.append(fitted / len(rows))
+            low, high = proportion_confint(fitted, len(rows), alpha, method="wilson")
+            remarks.append(
+                f"{name} {level}: {shares[-1]:.2f} [{low:.2f}, {high:.2f}] of {len(rows)}"
+            )
+        spread = max(shares) - min(shares)
+        return Finding(spread, math.nan, math.nan, math.nan, 0, tuple(remarks))
+
+    return answer(
+        question,
+        len(table),
+        str(left_out),
+        points.settings,
+        compute,
+        architectures=table["architecture"].nunique(),
+        clustered=False,
+    )
 
 
 def best_percentiles(gap: np.ndarray, loss: np.ndarray) -> np.ndarray:

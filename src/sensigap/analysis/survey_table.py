@@ -83,12 +83,17 @@ def survey_members(survey: xr.Dataset) -> tuple[pd.DataFrame, LeftOut]:
 
 def fitted_true(table: pd.DataFrame, left_out: LeftOut) -> pd.DataFrame:
     """The fitted networks of a table with true labels; counts the others in `left_out`."""
-    true_labels = table["labels"] == "true"
-    left_out.add("trained on random labels", int((~true_labels).sum()))
-    table = table[true_labels]
+    table = true_labels(table, left_out)
     for status in ("not fitted", "diverged"):
         left_out.add(status, int((table["status"] == status).sum()))
     return table[table["status"] == "fitted"]
+
+
+def true_labels(table: pd.DataFrame, left_out: LeftOut) -> pd.DataFrame:
+    """The networks of a table trained on true labels; counts the others in `left_out`."""
+    kept = table["labels"] == "true"
+    left_out.add("trained on random labels", int((~kept).sum()))
+    return table[kept]
 
 
 def sensitive(table: pd.DataFrame, left_out: LeftOut) -> tuple[pd.DataFrame, LeftOut]:

@@ -124,8 +124,10 @@ class Measure:
     kept_by: tuple[str, ...] | None = None
     #: group of the survey that holds it; '': its variables join the survey's own
     group: str = ""
-    #: (id, settings) -> whether a fitted network is measured; None: all are
+    #: (id, settings) -> whether a network is measured; None: all are
     chosen: Callable[[str, Settings], bool] | None = None
+    #: whether networks that do not fit their training set are measured too; diverged ones never are
+    unfitted: bool = False
     #: what the survey says of the networks chosen
     chosen_text: str = ""
     summaries: tuple[Summary, ...] = ()

@@ -78,6 +78,8 @@ JACOBIAN = Measure(
         },
     ),
     module="sensigap.measures.cohort.jacobian",
+    # C2 on test error is about all that did not diverge: 'fitted' selects
+    unfitted=True,
     summaries=(
         Summary(
             name="sensitivity",

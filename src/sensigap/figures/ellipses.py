@@ -193,7 +193,8 @@ def _caption(
     size = "".join(
         f" {name}: {plural(group.sizes['ellipse'], 'ellipse')} of each kind and network,"
         f" {group.sizes['angle']} angles, {_arcs(group)} arcs; trained, "
-        f"{zero_norms(group['jacobian_norm'].sel(state='trained').to_numpy())}; untrained, "
+        f"{zero_norms(group['jacobian_norm'].sel(state='trained').to_numpy())}, kept as 0 in "
+        "the curves; untrained, "
         f"{zero_norms(group['jacobian_norm'].sel(state='initial').to_numpy())}."
         for name, group in measured.items()
     )

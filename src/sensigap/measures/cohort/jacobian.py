@@ -1,4 +1,4 @@
-"""Jacobian norms, loss and margin of a cohort's fitted networks at every test point."""
+"""Jacobian norms, loss and margin of a cohort's networks at every test point."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ def measure(
     device: str = "cpu",
     advance: Advance = silent,
 ) -> xr.Dataset:
-    """Jacobian norms, loss and margin of every fitted network at every test point.
+    """Jacobian norms, loss and margin of networks at every test point.
 
     The mean norm at some of its training points is measured beside them.
 

@@ -31,7 +31,7 @@ def write(
     device: str = "cpu",
     made_by: str = "",
 ) -> None:
-    """Measures the fitted networks of a cohort and writes the measure's store.
+    """Measures the networks of a cohort and writes the measure's store.
 
     What a measure that takes long has found is kept `beside` the store (`Measure.kept_by`): a job
     after a kill, or of other settings, goes on from there.
@@ -39,7 +39,7 @@ def write(
     Args:
         name: of the measure, a key of `declarations.MEASURES`.
         weights_path: the cohort's weights (safetensors).
-        training: the cohort's training store, whose status says which networks are fitted.
+        training: the cohort's training store, whose status says which networks are measured.
         dataset: the data set's store.
         output: store to write; its schema has the measure's name.
         settings: every setting of the measure, null filled in, networks as ids.
@@ -51,7 +51,7 @@ def write(
     """
     measure = MEASURES[name]
     images = datasets.load(dataset)
-    members = fitted(name, weights_path, training, settings)
+    members = taken(name, weights_path, training, settings)
     asked = {s.name: settings[s.name] for s in measure.settings if not s.only_chooses}
     made_from = {MADE_FROM: read_header(weights_path)["sha256"]}
     with contextlib.ExitStack() as stack:
@@ -74,19 +74,21 @@ def write(
     survey.write(found, output, name, attributes=attributes)
 
 
-def fitted(
+def taken(
     name: str, weights_path: str | Path, training: str | Path, settings: Mapping[str, Any]
 ) -> list[Member]:
-    """The fitted networks of a cohort that a measure takes, one a stack."""
+    """The networks of a cohort that a measure takes, one a stack: `Measure.chosen`, `unfitted`."""
     trained = survey.load(training, "training")
     check_made_from(trained.attrs, training, weights_path, weights.REMEDY)
     status = trained["status"].to_series()
-    chosen = MEASURES[name].chosen
+    measure = MEASURES[name]
+    statuses = ("fitted", "not fitted") if measure.unfitted else ("fitted",)
     members = [
         (spec, stack.select(slice(k, k + 1)))
         for specs, stack in weights.load(weights_path)
         for k, spec in enumerate(specs)
-        if status[spec.id] == "fitted" and (chosen is None or chosen(spec.id, settings))
+        if status[spec.id] in statuses
+        and (measure.chosen is None or measure.chosen(spec.id, settings))
     ]
     where = Path(weights_path).parent.name
     logger.info("%s of %s: %d of %d networks", name, where, len(members), len(status))
