@@ -98,6 +98,8 @@ def _short(sides: pd.DataFrame) -> pd.Series:
 def factor_rows(points: SharedPoints) -> list[Row]:
     """Gap, Jacobian norm and transitions of one side of each pair against the other.
 
+    Primary rows are there whether the study has pairs or not, others only where it has.
+
     Args:
         points: of a survey.
     """
@@ -105,6 +107,8 @@ def factor_rows(points: SharedPoints) -> list[Row]:
     shares = [rows for rows in of.values() if rows.factor.own == AUGMENTATION]
     rows = []
     for name in sorted(of, key=lambda name: of[name].factor.claim):
+        if not of[name].factor.primary and not of[name].left_out.total:
+            continue  # beside a claim's row, and not in the study
         of[name].beside = _shares_remark(shares) if of[name] in shares else ""
         rows += of[name].rows()
     noise = [of[name] for name, factor in FACTORS.items() if factor.own == ("input_noise",)]
