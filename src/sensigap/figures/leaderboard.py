@@ -93,6 +93,7 @@ def figure(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Set
         panel.set_ylim(len(order) - 0.5, -0.5)
         panel.set_yticks(range(len(order)), [named["label"][measure] for measure in order])
         panel.tick_params(axis="y", length=0)
+    for panel in axes[:, 0]:
         for text, measure in zip(panel.get_yticklabels(), order, strict=True):
             text.set_fontweight("bold" if named["own"][measure] else "normal")
     drawn.legend(handles=_legend(), loc="outside lower center", ncols=3)
