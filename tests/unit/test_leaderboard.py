@@ -190,7 +190,7 @@ def test_the_csv_is_the_same_each_time(survey, tmp_path):
     assert len(read) == len(PREDICTORS)
     whole = leaderboard({"digits": survey}, Settings())
     again = read_leaderboard(tmp_path / "a.csv")
-    texts = ["kendall_axes", "note"]
+    texts = ["kendall_axes", "information_given", "sign_error_environment", "note"]
     pd.testing.assert_frame_equal(
         again.drop(columns=texts), whole.drop(columns=texts), check_dtype=False, rtol=1e-5
     )
@@ -229,8 +229,7 @@ def networks(count, seed=0, **axes):
     return table.assign(gap=rng.normal(size=count)), rng
 
 
-def test_pairs_differ_in_one_axis_alone(monkeypatch):
-    monkeypatch.setattr(kendall, "MINIMUM_PAIRS", 1)
+def test_pairs_differ_in_one_axis_alone():
     table, _ = networks(60, depth=[1, 2, 3], width=[16, 32], unit=["relu", "tanh"], gain=[1, 2])
     names = ["depth", "width", "unit", "gain"]
     expected = {name: set() for name in names}
@@ -238,7 +237,7 @@ def test_pairs_differ_in_one_axis_alone(monkeypatch):
         differ = [name for name in names if table[name][i] != table[name][j]]
         if len(differ) == 1:
             expected[differ[0]].add((i, j))
-    found = axis_pairs(table, names)
+    found = axis_pairs(table, names, least=1)
     assert list(found) == names
     for name, (i, j) in found.items():
         pairs = {tuple(sorted(pair)) for pair in zip(i.tolist(), j.tolist(), strict=True)}
@@ -246,14 +245,13 @@ def test_pairs_differ_in_one_axis_alone(monkeypatch):
         assert len(i) == len(expected[name])
 
 
-def test_axes_with_few_pairs_are_left_out(monkeypatch):
+def test_axes_with_few_pairs_are_left_out():
     table = pd.DataFrame({"depth": [1, 2] * 12, "gain": [1] * 23 + [2]})
     # depth: 12 networks of gain 1 and depth 1 with 11 of depth 2; gain: 11 of depth 2 with one
     assert {name: len(i) for name, (i, _) in axis_pairs(table, ["depth", "gain"]).items()} == {
         "depth": 12 * 11
     }
-    monkeypatch.setattr(kendall, "MINIMUM_PAIRS", 11)
-    assert list(axis_pairs(table, ["depth", "gain"])) == ["depth", "gain"]
+    assert list(axis_pairs(table, ["depth", "gain"], least=11)) == ["depth", "gain"]
     assert axis_pairs(table, []) == {}
 
 

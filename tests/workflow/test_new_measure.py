@@ -25,7 +25,12 @@ LAST_LAYER = Measure(
     schema=Schema(NETWORK, by_network({"last_layer_norm": "norm of the last layer's weights"})),
     module="sensigap.measures.cohort.last_layer",
     predictors=(
-        Predictor(name="last_layer", label="last layer's norm", variable="last_layer_norm"),
+        Predictor(
+            name="last_layer",
+            label="last layer's norm",
+            variable="last_layer_norm",
+            sees="weights",
+        ),
     ),
     flops=lambda spec, facts, settings: 2.0 * spec.width * facts.classes,
 )

@@ -20,13 +20,14 @@ Pairs = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def axis_pairs(
-    table: pd.DataFrame, names: Sequence[str]
+    table: pd.DataFrame, names: Sequence[str], least: int = MINIMUM_PAIRS
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pairs of networks that differ in one hyper-parameter and agree in all others (seeds apart).
 
     Args:
         table: the networks.
-        names: hyper-parameters, columns of it; those with fewer than `MINIMUM_PAIRS` are left out.
+        names: hyper-parameters, columns of it.
+        least: those with fewer pairs are left out.
     """
     codes = {name: pd.factorize(table[name], sort=True)[0] for name in names}
     found = {}
@@ -42,7 +43,7 @@ def axis_pairs(
             firsts.append(i[differ])
             seconds.append(j[differ])
         pairs = np.concatenate(firsts), np.concatenate(seconds)
-        if len(pairs[0]) >= MINIMUM_PAIRS:
+        if len(pairs[0]) >= least:
             found[name] = pairs
     return found
 

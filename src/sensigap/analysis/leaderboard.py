@@ -16,10 +16,13 @@ import xarray as xr
 
 from sensigap import survey as stores
 from sensigap.analysis import resampled
-from sensigap.analysis.bootstrap import DoesNotApply, Result, resample_counts, summarise
+from sensigap.analysis.bootstrap import DoesNotApply, resample_counts, summarise
 from sensigap.analysis.kendall import Pairs, axis_pairs, granulated_kendall
+from sensigap.analysis.mutual_information import conditional_information
 from sensigap.analysis.ranks import partial_rank_correlation
 from sensigap.analysis.relations import architecture_codes, dummies_or_refusal, gap_and
+from sensigap.analysis.shared_points import SharedPoints
+from sensigap.analysis.sign_error import Environments
 from sensigap.analysis.survey_table import LeftOut, survey_members, varying
 from sensigap.analysis.verdicts import Settings, draws
 from sensigap.declarations import PREDICTORS, Predictor
@@ -27,38 +30,58 @@ from sensigap.files import written_whole
 
 #: statistic -> columns with its value and its interval
 STATISTICS = {
-    name: (name, f"{name}_low", f"{name}_high") for name in ("within", "raw", "kendall", "behind")
+    name: (name, f"{name}_low", f"{name}_high")
+    for name in ("within", "raw", "kendall", "behind", "information", "sign_error")
+}
+#: what else is said of a statistic -> what it is where there is none
+_DETAILS: dict[str, object] = {
+    "kendall_pairs": 0,
+    "kendall_axes": "",
+    "information_given": "",
+    "information_sign": 0,
+    "sign_error_environment": "",
+    "sign_error_mean": math.nan,
+    "sign_error_coin": math.nan,
+    "sign_error_coin_low": math.nan,
+    "sign_error_environments": 0,
+    "sign_error_pairs": 0,
 }
 COLUMNS = (
-    "dataset",
-    "measure",
-    "label",
-    "family",
-    "n",
-    "left_out",
+    *("dataset", "measure", "label", "sees", "own", "n", "left_out"),
     *(column for columns in STATISTICS.values() for column in columns),
-    "kendall_pairs",
-    "kendall_axes",
+    *_DETAILS,
     "note",
 )
+#: resamples of the conditional information, which counts all pairs of networks: its standard error
+#: is then known to within 7%
+_INFORMATION_RESAMPLES = 100
 
 
 def leaderboard(surveys: Mapping[str, xr.Dataset], settings: Settings) -> pd.DataFrame:
     """Every measure's rank correlation with the generalization gap, data set by data set.
 
-    All measures are oriented as they are proposed: larger should go with a larger gap. Those of
-    sensitivity look at test inputs (never at their labels), except the norm at training points;
-    the others at the weights and the training set alone.
+    All measures are oriented as they are proposed: larger should go with a larger gap. `sees` says
+    what each looks at: the weights alone, the training set too, or test inputs (never their
+    labels).
 
     - `raw`: Spearman's rho.
     - `within`: the same within hyper-parameters, Spearman of rank residuals after dummies, as in
       C2 (for the number of parameters without dummies for depth and width, as in C0).
-    - `kendall`: the granulated Kendall coefficient (`kendall.granulated_kendall`).
+    - `kendall`: the granulated Kendall coefficient (`kendall.granulated_kendall`) over
+      `kendall_pairs` pairs that differ in one of `kendall_axes` each.
     - `behind`: `within` of the sensitivity minus that of the measure.
+    - `information`: conditional mutual information (`mutual_information`), from 0 to 1, the least
+      over sets of axes, which is `information_given`; it does not know direction, which is
+      `information_sign`, with nothing given. A measure that the hyper-parameters make has 0.
+    - `sign_error`: of the worst environment (`sign_error.Environments`), which is
+      `sign_error_environment`: 0 is best; `sign_error_mean` is over environments, a coin's worst
+      is `sign_error_coin`, with 5% of coins below `sign_error_coin_low`.
 
     Each with an interval that holds 1 - alpha, from the bootstrap over architectures; all measures
-    of a data set share their resamples, so that `behind` is a paired difference. Networks for which
-    a measure is not defined are left out of its rows, and counted.
+    of a data set share their resamples, so that `behind` is a paired difference. The interval of
+    `information` is cut to [0, 1]; that of `sign_error`, a maximum, for which a bootstrap does not
+    hold, is the worst environment's own, binomial. Networks for which a measure is not defined are
+    left out of its rows, and counted.
 
     Args:
         surveys: data set -> its survey.
@@ -169,14 +192,23 @@ class _Board:
         self.codes, levels = architecture_codes(self.table)
         rng = draws(settings, dataset, "leaderboard")
         self.counts = resample_counts(rng, levels, settings.bootstrap)[self.codes]
-        self.pairs: Pairs = axis_pairs(self.table, varying(self.table))
-        arguments = (self.values.to_numpy().T, self.table["gap"].to_numpy(float), self.pairs)
-        once = granulated_kendall(*arguments, np.ones((len(self.table), 1)))[:, 0]
-        often = granulated_kendall(*arguments, self.counts)
+        axes = varying(self.table)
+        self.pairs: Pairs = axis_pairs(self.table, axes)
+        both = self.values.to_numpy().T, self.table["gap"].to_numpy(float)
+        once = granulated_kendall(*both, self.pairs, np.ones((len(self.table), 1)))[:, 0]
+        often = granulated_kendall(*both, self.pairs, self.counts)
         self.kendalls = {
             measure.name: _Resampled(float(once[k]), often[k])
             for k, measure in enumerate(PREDICTORS)
         }
+        self.informations = conditional_information(
+            *both,
+            {name: pd.factorize(self.table[name], sort=True)[0] for name in axes},
+            np.column_stack([np.ones(len(self.table)), self.counts[:, :_INFORMATION_RESAMPLES]]),
+        )
+        wrong = SharedPoints(survey, dataset, settings).right(self.table.index.tolist()) == 0
+        coins = draws(settings, dataset, "leaderboard coins")
+        self.environments = Environments(self.table, axes, wrong, coins)
 
     def of(self, measure: Predictor) -> tuple[pd.DataFrame, np.ndarray]:
         """The networks for which a measure is defined, with its `value`; and their counts."""
@@ -222,17 +254,54 @@ class _Board:
         other, own = self.within(first), self.within(measure)
         return _Resampled(other.estimate - own.estimate, other.resamples - own.resamples)
 
-    def summary(self, statistic: str, measure: Predictor) -> Result:
-        """A statistic of a measure with its interval."""
+    def information(self, measure: Predictor) -> _Resampled:
+        """The conditional mutual information."""
+        gap_and(self.of(measure)[0], "value")
+        once, *often = self.informations.value[PREDICTORS.index(measure)].tolist()
+        return _Resampled(once, np.array(often))
+
+    def numbers(self, statistic: str, measure: Predictor) -> dict[str, object]:
+        """A statistic of a measure with its interval and `_DETAILS`, by column."""
+        if statistic == "sign_error":
+            return self._sign_error(measure)
         found: _Resampled = getattr(self, statistic)(measure)
         kept = self.values[measure.name].notna().to_numpy()
-        return summarise(
+        result = summarise(
             found.estimate,
             found.resamples,
             units=len(np.unique(self.codes[kept])),
             alpha=self.settings.alpha,
-            scale="identity" if statistic == "behind" else "correlation",
+            scale="identity" if statistic in ("behind", "information") else "correlation",
         )
+        ends = np.array([result.low, result.high])
+        details: dict[str, object] = {}
+        if statistic == "information":
+            ends = ends.clip(0, 1)
+            least = self.informations.least[PREDICTORS.index(measure), 0]
+            details = {
+                "information_given": ", ".join(self.informations.sets[least]) or "nothing",
+                "information_sign": int(
+                    self.informations.association[PREDICTORS.index(measure), 0]
+                ),
+            }
+        values = (result.estimate, *ends.tolist())
+        return dict(zip(STATISTICS[statistic], values, strict=True)) | details
+
+    def _sign_error(self, measure: Predictor) -> dict[str, object]:
+        """The sign error in the worst environment, and what stands beside it."""
+        gap_and(self.of(measure)[0], "value")
+        found = self.environments.score(
+            self.values[measure.name].to_numpy(float), self.settings.alpha
+        )
+        values = (found.worst, found.low, found.high)
+        return dict(zip(STATISTICS["sign_error"], values, strict=True)) | {
+            "sign_error_environment": found.environment,
+            "sign_error_mean": found.mean,
+            "sign_error_coin": found.coin,
+            "sign_error_coin_low": found.coin_low,
+            "sign_error_environments": found.environments,
+            "sign_error_pairs": found.pairs,
+        }
 
 
 def _rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[dict[str, object]]:
@@ -249,14 +318,12 @@ def _rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[dict[str
             "kendall_pairs": sum(len(i) for i, _ in board.pairs.values()),
             "kendall_axes": ", ".join(board.pairs),
         }
-        for statistic, columns in STATISTICS.items():
+        for statistic in STATISTICS:
             try:
-                found = board.summary(statistic, measure)
+                numbers |= board.numbers(statistic, measure)
             except DoesNotApply as reason:
                 if str(reason):
-                    notes.append(f"{statistic} does not apply: {reason}")
-                continue
-            numbers |= dict(zip(columns, (found.estimate, found.low, found.high), strict=True))
+                    notes.append(f"{statistic.replace('_', ' ')} does not apply: {reason}")
         note = "; ".join(dict.fromkeys(notes))
         rows.append(_row(dataset, measure, board.values, board.left_out, note) | numbers)
     return rows
@@ -274,11 +341,11 @@ def _row(
         "dataset": dataset,
         "measure": measure.name,
         "label": measure.label,
-        "family": measure.family,
+        "sees": measure.sees,
+        "own": measure.own,
         "n": int(defined.sum()),
         "left_out": str(left_out),
         **numbers,
-        "kendall_pairs": 0,
-        "kendall_axes": "",
+        **_DETAILS,
         "note": note,
     }

@@ -5,7 +5,15 @@ that a measure stands in one place. Nothing here imports torch. A new measure is
 these, its line in `MEASURES`, and the module of `sensigap.measures.cohort` that computes it.
 """
 
-from sensigap.declarations.base import Measure, Predictor, Schema, Setting, Summary, Variable
+from sensigap.declarations.base import (
+    SEES,
+    Measure,
+    Predictor,
+    Schema,
+    Setting,
+    Summary,
+    Variable,
+)
 from sensigap.declarations.complexity import COMPLEXITY
 from sensigap.declarations.ellipses import ELLIPSES
 from sensigap.declarations.jacobian import JACOBIAN
@@ -16,6 +24,7 @@ from sensigap.declarations.transitions import TRANSITIONS
 __all__ = [
     "MEASURES",
     "PREDICTORS",
+    "SEES",
     "Measure",
     "Predictor",
     "Schema",

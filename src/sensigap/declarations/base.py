@@ -76,6 +76,14 @@ class Summary:
     every_point: bool = True
 
 
+#: what a predictor looks at beside the weights -> in words; each after what it takes less than
+SEES = {
+    "weights": "the weights alone",
+    "training set": "the training set",
+    "test inputs": "test inputs, without labels",
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictor:
     """A quantity that is claimed to be larger where the generalization gap is larger.
@@ -88,8 +96,10 @@ class Predictor:
     label: str
     #: variable of the survey on `network`, or on `network` and `sample`: then its mean
     variable: str
-    #: 'sensitivity' for those of this study, 'complexity' for those of the literature
-    family: str = "complexity"
+    #: a key of `SEES`: the most that it looks at
+    sees: str
+    #: whether it is this study's own, of sensitivity
+    own: bool = False
     #: divided by the margin: log10 of the variable's power of ten, plus log10(1 / margin^2) / 2
     over_margin: bool = False
     #: what the variable holds where it has no value, if not NaN

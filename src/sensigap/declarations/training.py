@@ -36,8 +36,18 @@ TRAINING = Schema(NETWORK | CHECK, OUTCOMES | {f"curve_{name}": v for name, v in
 
 TRAINING_PREDICTORS = (
     Predictor(
-        name="parameters", label="parameters", variable="parameters", apart=("depth", "width")
+        name="parameters",
+        label="parameters",
+        variable="parameters",
+        sees="weights",
+        apart=("depth", "width"),
     ),
-    Predictor(name="fit_step", label="steps to fit", variable="fit_step", missing=-1),
-    Predictor(name="train_loss", label="training loss", variable="train_loss"),
+    Predictor(
+        name="fit_step",
+        label="steps to fit",
+        variable="fit_step",
+        sees="training set",
+        missing=-1,
+    ),
+    Predictor(name="train_loss", label="training loss", variable="train_loss", sees="training set"),
 )

@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sensigap.analysis.bootstrap import level_text
+from sensigap.analysis.leaderboard import COLUMNS as BOARD_COLUMNS
 from sensigap.analysis.leaderboard import STATISTICS
 from sensigap.analysis.survey_table import LeftOut, survey_members
 from sensigap.analysis.verdicts import Settings
+from sensigap.declarations import SEES
 from sensigap.figures.captions import counts_sentence, titled
 from sensigap.figures.style import (
     COLOURS,
@@ -23,27 +25,33 @@ from sensigap.figures.style import (
     styled,
 )
 
-#: family -> colour and words
-FAMILIES = {
-    "sensitivity": (COLOURS[0], "sensitivity"),
-    "complexity": (COLOURS[1], "measures of the literature"),
-}
-#: statistic -> marker, whether it is filled, place within a row, words
-MARKS = {
-    "within": ("o", True, 0.0, "within hyper-parameters"),
-    "raw": ("o", False, -0.26, "all networks"),
-    "kendall": ("D", False, 0.26, "granulated Kendall"),
-}
-COLUMNS = [
-    *("dataset", "measure", "family", "n"),
-    *(column for name in ("within", "raw", "kendall", "behind") for column in STATISTICS[name]),
-]
+#: what a measure sees -> colour
+SEEN = dict(zip(SEES, (COLOURS[1], COLOURS[2], COLOURS[0]), strict=True))
+#: of each panel, statistic -> marker, whether it is filled, place within a row, words
+MARKS = (
+    {
+        "within": ("o", True, 0.0, "within hyper-parameters"),
+        "raw": ("o", False, -0.26, "all networks"),
+        "kendall": ("D", False, 0.26, "granulated Kendall"),
+    },
+    {
+        "information": ("s", True, -0.16, "conditional information"),
+        "sign_error": ("v", False, 0.2, "worst sign error"),
+    },
+)
+#: of each panel: what its x axis is
+AXES = ("rank correlation\nwith the gap", "information (1 is best),\nsign error (0 is best)")
+COLUMNS = [name for name in BOARD_COLUMNS if name not in ("label", "left_out", "note")]
 _ROW_INCHES = 0.25
+
+Marks = Mapping[str, tuple[str, bool, float, str]]
 
 
 @styled
 def figure(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Settings) -> Drawn:
-    """Each measure's correlations with the gap as dots with intervals, a panel a dataset.
+    """Each measure's scores as dots with intervals: correlations, and what is not one beside them.
+
+    Two panels a dataset: side by side for one, one below the other for several.
 
     Args:
         surveys: survey root group by dataset.
@@ -53,8 +61,7 @@ def figure(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Set
     Returns:
         Numbers: one row a measure and dataset, of those with a value; in the order drawn.
     """
-    names = [STATISTICS[statistic][0] for statistic in MARKS]
-    board = board[board[names].notna().any(axis=1)]
+    board = board[board[[*MARKS[0]]].notna().any(axis=1)]
     # one order for all panels: by the mean over the data sets
     mean = board.groupby("measure")["within"].mean()
     order = mean.sort_values(ascending=False, kind="stable", na_position="last").index.tolist()
@@ -65,38 +72,43 @@ def figure(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Set
         ignore_index=True,
     )
     numbers = board[COLUMNS]
-    caption = _caption(surveys, settings)
+    caption = _caption(surveys, board, settings)
     if board.empty:
         text = "Too few networks of the survey are fitted to compare measures."
         return Drawn(message_figure(text), numbers, caption)
     height = 0.9 + _ROW_INCHES * len(order)
-    drawn, axes = panels(1, len(surveys), height, sharey=True)
-    labels = board.drop_duplicates("measure").set_index("measure")["label"]
-    for panel, name in zip(axes[0], surveys, strict=True):
-        panel.set_title(name)
-        rows = board[board["dataset"] == name]
-        if rows.empty:
-            empty_panel(panel, "too few networks\nare fitted")
-        else:
-            _panel(panel, rows)
-            panel.set_xlabel("rank correlation\nwith the gap")
-    for panel in axes[0]:
+    shape = (1, 2) if len(surveys) == 1 else (2, len(surveys))
+    drawn, axes = panels(*shape, height, sharey=True)
+    named = board.drop_duplicates("measure").set_index("measure")
+    for row, marks, words in zip(axes.reshape(2, len(surveys)), MARKS, AXES, strict=True):
+        for panel, name in zip(row, surveys, strict=True):
+            panel.set_title(name)
+            rows = board[board["dataset"] == name]
+            if rows.empty:
+                empty_panel(panel, "too few networks\nare fitted")
+            else:
+                _panel(panel, rows, marks)
+                panel.set_xlabel(words)
+    for panel in axes.flat:
         panel.set_ylim(len(order) - 0.5, -0.5)
-        panel.set_yticks(range(len(order)), [labels[measure] for measure in order])
+        panel.set_yticks(range(len(order)), [named["label"][measure] for measure in order])
         panel.tick_params(axis="y", length=0)
+    for panel in axes[:, 0]:
+        for text, measure in zip(panel.get_yticklabels(), order, strict=True):
+            text.set_fontweight("bold" if named["own"][measure] else "normal")
     drawn.legend(handles=_legend(), loc="outside lower center", ncols=3)
     return Drawn(drawn, numbers, caption)
 
 
-def _panel(panel: Axes, rows: pd.DataFrame) -> None:
+def _panel(panel: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     for line in range(0, int(rows["place"].max()) + 1, 2):
         panel.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", lw=0, zorder=0)
     panel.axvline(0, color=GREY, lw=0.8, zorder=1)
-    for family, (colour, _) in FAMILIES.items():
-        of_family = rows[rows["family"] == family]
-        for statistic, (marker, filled, shift, _) in MARKS.items():
-            middle, low, high = (of_family[name].to_numpy(float) for name in STATISTICS[statistic])
-            y = of_family["place"].to_numpy(float) + shift
+    for sees, colour in SEEN.items():
+        seen = rows[rows["sees"] == sees]
+        for statistic, (marker, filled, shift, _) in marks.items():
+            middle, low, high = (seen[name].to_numpy(float) for name in STATISTICS[statistic])
+            y = seen["place"].to_numpy(float) + shift
             panel.hlines(y, low, high, color=colour, lw=1.6 if filled else 0.8, zorder=2)
             panel.plot(
                 middle,
@@ -109,17 +121,17 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
                 markeredgewidth=0.8,
                 zorder=3,
             )
-    ends = rows[[name for statistic in MARKS for name in STATISTICS[statistic]]].to_numpy(float)
-    reach = [min(np.nanmin(ends), 0) - 0.05, max(np.nanmax(ends), 0) + 0.05]
-    panel.set_xlim(*reach)
+    ends = rows[[name for statistic in marks for name in STATISTICS[statistic]]].to_numpy(float)
+    ends = ends[np.isfinite(ends)]
+    panel.set_xlim(ends.min(initial=0) - 0.05, ends.max(initial=0) + 0.05)
     panel.locator_params(axis="x", nbins=5)
     panel.grid(visible=False, axis="y")
 
 
 def _legend() -> list[Line2D]:
     handles = [
-        Line2D([], [], color=colour, marker="o", linestyle="-", label=words)
-        for colour, words in FAMILIES.values()
+        Line2D([], [], color=colour, marker="o", linestyle="-", label=f"sees {SEES[sees]}")
+        for sees, colour in SEEN.items()
     ]
     return handles + [
         Line2D(
@@ -132,27 +144,39 @@ def _legend() -> list[Line2D]:
             markersize=4 if filled else 3,
             label=words,
         )
-        for marker, filled, _, words in MARKS.values()
+        for marks in MARKS
+        for marker, filled, _, words in marks.values()
     ]
 
 
-def _caption(surveys: Mapping[str, xr.Dataset], settings: Settings) -> str:
+def _caption(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Settings) -> str:
     counts: dict[str, tuple[int, LeftOut]] = {}
     for name, survey in surveys.items():
         table, left_out = survey_members(survey)
         counts[name] = (len(table), left_out)
     return titled(
         "leaderboard",
-        "Rank correlation of each "
-        "measure with the generalization gap over the networks of the survey that fit their "
-        "training set: among all networks (Spearman), within equal hyper-parameters (Spearman of "
-        "rank residuals after dummies for each hyper-parameter), and the granulated Kendall "
-        "coefficient of Jiang et al. (pairs of networks that differ in one hyper-parameter alone, "
-        "averaged over hyper-parameters). All measures are proposed as larger where the gap is "
-        "larger, so 1 is best and below 0 a measure fails; those of sensitivity look at test "
-        "inputs unless they say otherwise, the others at weights and training set. Ordered by the "
-        "correlation within hyper-parameters. Lines: intervals that hold "
-        f"{level_text(settings.alpha)}, bootstrap over architectures. Norms 'over margin' are "
-        "divided by the 10th percentile of the training margins. "
-        + counts_sentence("fitted network", counts),
+        "How each measure goes with the generalization gap over the networks of the survey that "
+        "fit their training set. Rank correlations among all networks (Spearman), within equal "
+        "hyper-parameters (Spearman of rank residuals after dummies for each hyper-parameter), and "
+        "the granulated Kendall coefficient of Jiang et al. (pairs of networks that differ in one "
+        f"hyper-parameter alone, averaged over hyper-parameters{_axes_words(board)}). All measures "
+        "are proposed as larger where the gap is larger, so 1 is best and below 0 a measure fails. "
+        "Conditional information (Jiang et al.): what share of the order of two networks' gaps the "
+        "measure's order tells, given at most two hyper-parameters of both, the least; 1 is best, "
+        "and a direction it has none. Worst sign error (Dziugaite et al.): share of pairs that the "
+        "measure puts in the wrong order where two values of one hyper-parameter are compared, of "
+        "the two values for which it is largest; 0 is best, and the report says what a coin gets. "
+        "In bold: measures of sensitivity. Colours: what a measure looks at, beside the weights; "
+        "none sees a test label. Ordered by the correlation within hyper-parameters. Lines: "
+        f"intervals that hold {level_text(settings.alpha)}, bootstrap over architectures, that of "
+        "the sign error binomial in its pairs of values. Norms 'over margin' are divided by the "
+        "10th percentile of the training margins. " + counts_sentence("fitted network", counts),
     )
+
+
+def _axes_words(board: pd.DataFrame) -> str:
+    """Which hyper-parameters the granulated Kendall coefficients are over, data set by data set."""
+    axes = board.dropna(subset=["kendall"]).groupby("dataset", sort=False)["kendall_axes"].first()
+    words = "; ".join(f"{name}: {text.replace('_', ' ')}" for name, text in axes.items())
+    return f" — {words}" if words else ""

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sensigap import survey as stores
 from sensigap.analysis.bootstrap import level_text
+from sensigap.analysis.leaderboard import COLUMNS as LEADERBOARD_COLUMNS
 from sensigap.files import written_whole
 from sensigap.report import content
 from sensigap.report.claims import VERDICTS
@@ -33,11 +34,6 @@ _READING = (
 _CLAIMS_COLUMNS = (
     *("key", "claim", "dataset", "quantity", "primary", "test", "n", "architectures", "left_out"),
     *("effect", "estimate", "low", "high", "level", "p", "p_holm", "verdict", "remarks"),
-)
-_LEADERBOARD_COLUMNS = (
-    *("dataset", "label", "family", "n", "left_out", "within", "within_low", "within_high"),
-    *("raw", "raw_low", "raw_high", "kendall", "kendall_low", "kendall_high"),
-    *("behind", "behind_low", "behind_high", "kendall_pairs", "kendall_axes", "note"),
 )
 
 
@@ -75,7 +71,7 @@ def build(
     """
     output = Path(output)
     table = _read_table(Path(claims), _CLAIMS_COLUMNS)
-    board = _read_table(Path(leaderboard), _LEADERBOARD_COLUMNS)
+    board = _read_table(Path(leaderboard), LEADERBOARD_COLUMNS)
     opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
     page = render(
         study=study,

@@ -18,6 +18,10 @@ from sensigap.spec import STATUSES
 LONG = 60
 #: verdicts whose reason must not be overlooked; it stands first among the row's remarks
 _REASONED = ("mixed", "does not speak", "too few networks")
+#: statistics of the leaderboard, in the order of its columns
+LEADERBOARD_STATISTICS = ("within", "raw", "kendall", "information", "sign_error", "behind")
+#: sign of a measure's association with the gap -> in words
+_DIRECTIONS = {1: "rising with the gap", -1: "falling with the gap", 0: "neither way"}
 GROUPS = {
     "all networks": None,
     "survey": "in_survey",
@@ -125,12 +129,26 @@ def _leaderboard_row(row: pd.Series, usual: str) -> dict[str, Any]:
     details = [] if row["left_out"] == usual else [f"left out: {row['left_out']}"]
     if isinstance(row["note"], str) and row["note"]:
         details.append(row["note"])
+    beside = dict.fromkeys(LEADERBOARD_STATISTICS, "")
+    if not math.isnan(row["information"]):
+        given = str(row["information_given"]).replace("_", " ")
+        beside["information"] = f"{_DIRECTIONS[int(row['information_sign'])]}, given {given}"
+    if not math.isnan(row["sign_error"]):
+        coin, low = (f"{row[name]:.2f}" for name in ("sign_error_coin", "sign_error_coin_low"))
+        beside["sign_error"] = (
+            f"{row['sign_error_environment']}; mean of {row['sign_error_environments']} "
+            f"{row['sign_error_mean']:.2f}; a coin {coin}, 5% below {low}"
+        )
     return {
         "label": row["label"],
-        "own": row["family"] == "sensitivity",
+        "sees": row["sees"],
+        "own": bool(row["own"]),
         "numbers": [
-            effect_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=2)
-            for name in ("within", "raw", "kendall", "behind")
+            {
+                "text": effect_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=2),
+                "beside": beside[name],
+            }
+            for name in LEADERBOARD_STATISTICS
         ],
         "n": f"{row['n']:,}",
         "details": details,
