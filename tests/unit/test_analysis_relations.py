@@ -465,7 +465,7 @@ def test_test_error_needs_norms_of_networks_that_do_not_fit(survey, rows):
         row = rows[key]
         assert row.finding is None
         assert "no Jacobian norms of networks that do not fit" in row.remarks[0]
-        assert "not fitted, without a measured sensitivity" in row.left_out
+        assert "without a measured sensitivity" in row.left_out
         assert verdict(row, math.nan, math.nan, FAST) == "does not speak"
 
 
@@ -474,9 +474,12 @@ def test_test_error_is_over_all_that_did_not_diverge(survey):
     rng = generator(0, "unfitted")
     unfitted = np.flatnonzero((survey["status"] == "not fitted") & survey["in_survey"])
     norm = np.exp(rng.normal(1, 1, (len(unfitted), 100)))
+    # dead networks are the least sensitive
+    norm[:4] = 0
     margin = rng.normal(0.2, 1, (len(unfitted), 100))
     for name, values in (
         ("jacobian_norm", norm),
+        ("jacobian_norm_log10", np.log10(norm, out=np.full_like(norm, -np.inf), where=norm > 0)),
         ("margin", margin),
         ("sensitivity", norm.mean(axis=1)),
         ("test_accuracy", (margin > 0).mean(axis=1)),
@@ -502,6 +505,7 @@ def test_test_error_is_over_all_that_did_not_diverge(survey):
     first, second = np.arctanh(halves)
     points = math.sqrt(((first - second) ** 2).mean() / 4)
     assert f"{points:.2g} over 100 points" in " ".join(row.remarks)
+    assert "4 with J = 0 at every test point, the lowest ranks" in row.remarks
 
 
 def test_zeros_of_the_geometric_mean_are_counted(survey, rows):

@@ -187,7 +187,11 @@ def _aggregate_rows(
 
 
 def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
-    """Test error over all networks that did not diverge: 'fitted' selects, and this does not."""
+    """Test error over all networks that did not diverge: 'fitted' selects, and this does not.
+
+    Networks with J = 0 at every test point, whose output is the same for all, are the least
+    sensitive: ranks need no logarithm.
+    """
     everyone = networks_table(points.survey)
     everyone = everyone[everyone["in_survey"].astype(bool)]
     left_out = LeftOut(len(everyone), "survey networks")
@@ -195,9 +199,10 @@ def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
     diverged = table["status"] == "diverged"
     left_out.add("diverged", int(diverged.sum()))
     table = table[~diverged]
-    unmeasured = table["sensitivity"].isna() & (table["status"] == "not fitted")
-    left_out.add("not fitted, without a measured sensitivity", int(unmeasured.sum()))
-    table, left_out = sensitive(table[~unmeasured], left_out)
+    unmeasured = table["sensitivity"].isna()
+    left_out.add("without a measured sensitivity", int(unmeasured.sum()))
+    table = table[~unmeasured]
+    zeros = int((table["sensitivity"] == 0).sum())
     question = dataclasses.replace(
         raw,
         key="C2.test_error.raw",
@@ -214,7 +219,10 @@ def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
         names = table.index.tolist()
         return Relation(
             table=table,
-            x=(table["sensitivity_log10"].to_numpy(float), points.sensitivity_log10(names)[1]),
+            x=(
+                table["sensitivity"].to_numpy(float),
+                10.0 ** points.sensitivity_log10(names)[1],
+            ),
             y=(
                 1 - table["test_accuracy"].to_numpy(float),
                 unbroken(
@@ -224,10 +232,11 @@ def _test_error_rows(raw: Question, points: SharedPoints) -> list[Row]:
                 ),
             ),
             points=points.count,
-            words=("log10 sensitivity", "test error"),
+            words=("sensitivity", "test error"),
         )
 
-    return _raw_and_within(question, make, table, left_out, points.settings)
+    remarks = (f"{zeros} with J = 0 at every test point, the lowest ranks",) if zeros else ()
+    return _raw_and_within(question, make, table, left_out, points.settings, remarks=remarks)
 
 
 def _regression_row(
