@@ -194,6 +194,15 @@ def survey(
         "test_accuracy": np.where(status == "diverged", np.nan, test_accuracy),
         "train_seconds": np.full(total, 0.1),
         "jacobian_zero": np.where(fitted, (norm == 0).sum(1), 0),
+        "mean_doubt": np.where(fitted, np.minimum(target, rest).mean(1), np.nan),
+        "low_confidence": np.where(fitted, (np.maximum(target, rest) < 0.9).mean(1), np.nan),
+        "logit_jacobian_over_margin": np.where(
+            fitted, points["logit_jacobian_norm"].mean(1) / np.abs(margin).mean(1), np.nan
+        ),
+        "logit_jacobian_over_scale": np.where(
+            fitted, points["logit_jacobian_norm"].mean(1) / np.sqrt((margin**2).mean(1)), np.nan
+        ),
+        "tempered_sensitivity": np.where(fitted, 1.1 * norm.mean(1), np.nan),
         "train_sensitivity": np.where(fitted, 0.5 * norm.mean(1), np.nan),
         "gap": train_accuracy - test_accuracy,
         "sensitivity": np.where(fitted, norm.mean(1), np.nan),
@@ -215,9 +224,13 @@ def survey(
     table["cohort"] = np.array([f"synthetic-{row // 50:03d}" for row in range(total)], object)
     table["in_ellipses"] = table["in_survey"] & (np.arange(total) % 3 == 0)
     table["in_slices"] = np.arange(total) == np.flatnonzero(fitted)[0]
+    right = np.arange(samples) % CLASSES
+    prediction = np.where(margin > 0, right, (right + 1) % CLASSES)
+    prediction[~fitted] = -1
     dataset = xr.Dataset(
         {name: ("network", values) for name, values in outcomes.items()}
-        | {name: (("network", "sample"), values) for name, values in points.items()},
+        | {name: (("network", "sample"), values) for name, values in points.items()}
+        | {"prediction": (("network", "sample"), prediction)},
         coords={
             "network": ("network", ids),
             "sample": ("sample", np.arange(samples)),

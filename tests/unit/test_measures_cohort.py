@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from measure_helpers import polygons, spec
 from sensigap import assembly, datasets, networks, seeds, survey, weights
+from sensigap.declarations import MEASURES
 from sensigap.measures import (
     complexity,
     jacobian_norm,
@@ -85,7 +86,8 @@ def test_jacobian_store(files, images):
     measure("jacobian", arguments, **JACOBIAN)
     found = survey.read(arguments[-1], "jacobian")
     order = members(found, specs)
-    assert sorted(order) == [0, 2]
+    # also the one that is not fitted
+    assert sorted(order) == [0, 1, 2]
     x = torch.from_numpy(datasets.standardise(images.test_images))
     norms = jacobian_norm(stack, x)[order]
     np.testing.assert_allclose(found["jacobian_norm"], norms, rtol=1e-5)
@@ -93,12 +95,12 @@ def test_jacobian_store(files, images):
     np.testing.assert_allclose(
         found["logit_jacobian_norm"], jacobian_norm(stack, x, "logits")[order], rtol=1e-5
     )
-    assert found["jacobian_zero"].values.tolist() == [0, 0]
+    assert found["jacobian_zero"].values.tolist() == [0, 0, 0]
     np.testing.assert_array_equal(found["label"], images.test_labels)
     z = stack.to(torch.float64).logits(x.double())[order]
     f = torch.softmax(z, 2)
     labels = torch.from_numpy(images.test_labels)
-    for k in range(2):
+    for k in range(3):
         expected = torch.nn.functional.cross_entropy(z[k], labels, reduction="none")
         np.testing.assert_allclose(found["loss"][k], expected, rtol=1e-9)
         true = z[k].gather(1, labels[:, None])[:, 0]
@@ -342,11 +344,84 @@ def test_too_many_regions_leave_a_slice_out_with_a_word(files, monkeypatch, capl
         ("slices", {"networks": [], **SLICES}),
     ],
 )
-def test_a_cohort_without_fitted_networks_gives_an_empty_store(files, name, options):
+def test_a_cohort_without_networks_to_measure_gives_an_empty_store(files, name, options):
     specs, _, arguments = files
-    write_training(arguments[1], specs, ["not fitted", "diverged", "not fitted"])
+    unfitted = "diverged" if MEASURES[name].unfitted else "not fitted"
+    write_training(arguments[1], specs, [unfitted, "diverged", unfitted])
     measure(name, arguments, **options)
     assert survey.read(arguments[-1], name).sizes["network"] == 0
+
+
+def jacobian_by_autograd(stack, x):
+    """Of the softmax and of the logits, (point, class, d), of a stack of one in float64."""
+
+    def outputs(point):
+        z = stack.logits(point[None])[0, 0]
+        return torch.softmax(z, 0), z
+
+    J, A = torch.func.vmap(torch.func.jacrev(outputs))(x)
+    return J, A
+
+
+def test_what_a_network_says_without_labels(files, images):
+    specs, stack, arguments = files
+    measure("jacobian", arguments, **JACOBIAN)
+    found = survey.load(arguments[-1], "jacobian")
+    x = torch.from_numpy(datasets.standardise(images.test_images)).double()
+    for k, place in enumerate(members(found, specs)):
+        one = stack.select(slice(place, place + 1)).to(torch.float64)
+        z = one.logits(x)[0]
+        f = torch.softmax(z, 1)
+        of_logits = jacobian_by_autograd(one, x)[1].flatten(1).norm(dim=1).mean()
+        ordered = z.sort(dim=1, descending=True).values
+        margin = (ordered[:, 0] - ordered[:, 1]).mean()
+        for name, expected in {
+            "mean_doubt": (1 - f.amax(1)).mean(),
+            "low_confidence": (f.amax(1) < 0.9).double().mean(),
+            "logit_jacobian_over_margin": of_logits / margin,
+            "logit_jacobian_over_scale": of_logits
+            / z.std(dim=1, correction=0).square().mean() ** 0.5,
+        }.items():
+            assert float(found[name][k]) == pytest.approx(float(expected), rel=1e-5), name
+        np.testing.assert_array_equal(found["prediction"][k], z.argmax(1))
+        # the last layer by hand, so that the mean of the top two logits' difference is 5
+        for tensor in (one.weights[-1], one.biases[-1]):
+            tensor.mul_(5 / margin)
+        norms = jacobian_by_autograd(one, x)[0].flatten(1).norm(dim=1)
+        assert float(found["tempered_sensitivity"][k]) == pytest.approx(
+            float(norms.mean()), rel=1e-5
+        )
+
+
+def test_small_doubts_do_not_cancel(files):
+    specs, stack, arguments = files
+    for tensor in (stack.weights[-1], stack.biases[-1]):
+        tensor.mul_(1e4)
+    weights.save(arguments[0], [(specs, stack)])
+    write_training(arguments[1], specs, ["fitted"] * 3)
+    measure("jacobian", arguments, **JACOBIAN)
+    found = survey.load(arguments[-1], "jacobian")
+    assert (found["mean_doubt"] > 0).all()
+    # nothing but the scale has changed, which the common temperature takes out again
+    weights.save(arguments[0], [(specs, jacobian._scaled(stack, 1e-4))])
+    write_training(arguments[1], specs, ["fitted"] * 3)
+    measure("jacobian", arguments, **JACOBIAN)
+    small = survey.load(arguments[-1], "jacobian")
+    for name in ("tempered_sensitivity", "logit_jacobian_over_margin", "logit_jacobian_over_scale"):
+        np.testing.assert_allclose(small[name], found[name], rtol=1e-4)
+
+
+def test_a_network_whose_logits_tie_has_no_temperature(files):
+    specs, stack, arguments = files
+    for tensor in (stack.weights[-1], stack.biases[-1]):
+        tensor.zero_()
+    weights.save(arguments[0], [(specs, stack)])
+    write_training(arguments[1], specs, ["fitted"] * 3)
+    measure("jacobian", arguments, **JACOBIAN)
+    found = survey.load(arguments[-1], "jacobian")
+    assert np.isnan(found["tempered_sensitivity"]).all()
+    assert np.isnan(found["logit_jacobian_over_margin"]).all()
+    np.testing.assert_allclose(found["mean_doubt"], 0.9)
 
 
 def test_the_store_says_where_it_comes_from(files):

@@ -23,7 +23,7 @@ from sensigap.analysis.ranks import partial_rank_correlation
 from sensigap.analysis.relations import architecture_codes, dummies_or_refusal, gap_and
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.sign_error import Environments
-from sensigap.analysis.survey_table import LeftOut, survey_members, varying
+from sensigap.analysis.survey_table import COMPARED, LeftOut, survey_members, varying
 from sensigap.analysis.verdicts import Settings, draws
 from sensigap.declarations import PREDICTORS, Predictor
 from sensigap.files import written_whole
@@ -159,6 +159,9 @@ def measured(survey: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame, LeftOut]:
 def _values(survey: xr.Dataset, table: pd.DataFrame, predictor: Predictor) -> np.ndarray:
     """What a predictor says of each network of the table; NaN where it was not measured."""
     name = predictor.variable
+    if predictor.between_seeds:
+        classes = survey[name].sel(network=table.index.to_numpy()).transpose("network", "sample")
+        return disagreement(classes.to_numpy(), table[list(COMPARED)])
     if name in table:
         values = table[name].to_numpy(float)
     else:
@@ -170,6 +173,26 @@ def _values(survey: xr.Dataset, table: pd.DataFrame, predictor: Predictor) -> np
         # the variable is a log10 of a norm
         values = values + np.log10(table["inverse_margin"].to_numpy(float)) / 2
     return values
+
+
+def disagreement(classes: np.ndarray, alike: pd.DataFrame) -> np.ndarray:
+    """Share of points at which networks that are alike predict other classes (network,).
+
+    Args:
+        classes: predicted by each network at each point (network, point).
+        alike: what networks must have in common, in columns (network,).
+
+    Returns:
+        The mean over the others that are alike; NaN where there is none.
+    """
+    groups = alike.groupby(list(alike), sort=False).ngroup().to_numpy()
+    result = np.full(len(classes), np.nan)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        if len(members) > 1:
+            apart = (classes[members][:, None] != classes[members][None]).mean(axis=2)
+            result[members] = apart.sum(axis=1) / (len(members) - 1)
+    return result
 
 
 @dataclasses.dataclass(frozen=True)

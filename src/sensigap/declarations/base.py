@@ -104,6 +104,9 @@ class Predictor:
     over_margin: bool = False
     #: what the variable holds where it has no value, if not NaN
     missing: float | None = None
+    #: the variable holds classes at points: the share of these at which a network and one that
+    #: differs from it in the seed alone disagree, mean over all such; NaN where there is none
+    between_seeds: bool = False
     #: hyper-parameters that make the quantity, so that they get no dummies beside it
     apart: tuple[str, ...] = ()
 

@@ -11,10 +11,17 @@ from sensigap.declarations.base import (
     Settings,
     Summary,
     Variable,
+    by_network,
     seed_setting,
     weights_between,
 )
 from sensigap.spec import NetworkSpec
+
+#: ASSUME: confidence below which a point counts as one of low confidence
+LOW_CONFIDENCE = 0.9
+#: ASSUME: mean of the largest logit minus the second at which networks are compared; the softmax is
+#: then sure of most points and not of all
+TEMPERED_MARGIN = 5.0
 
 _POINT = ("network", "sample")
 
@@ -31,7 +38,8 @@ def jacobian_flops(spec: NetworkSpec, facts: DatasetFacts, points: float) -> flo
 
 
 def _flops(spec: NetworkSpec, facts: DatasetFacts, settings: Settings) -> float:
-    return jacobian_flops(spec, facts, facts.test_size + settings["training_points"])
+    # at the network's own temperature and at the common one
+    return jacobian_flops(spec, facts, 2 * facts.test_size + settings["training_points"])
 
 
 JACOBIAN = Measure(
@@ -75,7 +83,21 @@ JACOBIAN = Measure(
             "squared_probabilities": Variable(
                 _POINT, "float", "sum_i f_i^2 (1 - 2 f_i + sum_j f_j^2)"
             ),
-        },
+            "prediction": Variable(_POINT, "int", "class of the largest logit; -1: not measured"),
+        }
+        | by_network(
+            {
+                "mean_doubt": "mean over test points of 1 - largest class probability",
+                "low_confidence": "share of test points with a largest class probability below "
+                f"{LOW_CONFIDENCE:g}",
+                "logit_jacobian_over_margin": "mean ||A||_F of the logits over the mean of the "
+                "largest logit minus the second",
+                "logit_jacobian_over_scale": "mean ||A||_F of the logits over their root mean "
+                "square about each point's mean",
+                "tempered_sensitivity": "mean of ||J||_F of the softmax of z / T, T such that the "
+                f"largest logit minus the second is {TEMPERED_MARGIN:g} on average",
+            }
+        ),
     ),
     module="sensigap.measures.cohort.jacobian",
     # C2 on test error is about all that did not diverge: 'fitted' selects
@@ -109,7 +131,44 @@ JACOBIAN = Measure(
             sees="test inputs",
             own=True,
         ),
+        Predictor(
+            name="logit_jacobian_over_margin",
+            label="logit Jacobian norm / top-two margin",
+            variable="logit_jacobian_over_margin",
+            sees="test inputs",
+            own=True,
+        ),
+        Predictor(
+            name="logit_jacobian_over_scale",
+            label="logit Jacobian norm / logit scale",
+            variable="logit_jacobian_over_scale",
+            sees="test inputs",
+            own=True,
+        ),
+        Predictor(
+            name="tempered_sensitivity",
+            label="Jacobian norm at one temperature",
+            variable="tempered_sensitivity",
+            sees="test inputs",
+            own=True,
+        ),
+        Predictor(
+            name="mean_doubt", label="1 - confidence", variable="mean_doubt", sees="test inputs"
+        ),
+        Predictor(
+            name="low_confidence",
+            label="share of low confidence",
+            variable="low_confidence",
+            sees="test inputs",
+        ),
+        Predictor(
+            name="disagreement",
+            label="disagreement of two seeds",
+            variable="prediction",
+            sees="test inputs",
+            between_seeds=True,
+        ),
     ),
     flops=_flops,
-    stored=lambda facts, settings: 8.0 * 8 * facts.test_size,
+    stored=lambda facts, settings: 8.0 * 9 * facts.test_size,
 )

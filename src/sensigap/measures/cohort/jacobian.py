@@ -1,5 +1,6 @@
 """Jacobian norms, loss and margin of a cohort's networks at every test point."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ import xarray as xr
 
 from sensigap import seeds
 from sensigap.datasets.images import Images, standardise, training_subset
+from sensigap.declarations.jacobian import LOW_CONFIDENCE, TEMPERED_MARGIN
 from sensigap.measures.cohort.members import (
     Advance,
     Member,
@@ -24,8 +26,10 @@ POINT_BYTES = 2**29
 #: what is kept of each network at each test point
 _AT_POINTS = (
     *("jacobian_norm", "jacobian_norm_log10", "logit_jacobian_norm", "loss", "margin"),
-    *("confidence", "target_probability", "squared_probabilities"),
+    *("confidence", "target_probability", "squared_probabilities", "prediction"),
 )
+#: what is averaged over them
+_AVERAGED = ("doubt", "top_two_margin", "squared_logits")
 
 
 def measure(
@@ -55,16 +59,28 @@ def measure(
     """
     labels = torch.from_numpy(images.test_labels)
     members = [(spec, stack.to(torch.device(device))) for spec, stack in members]
-    columns = {name: np.zeros((len(members), len(labels))) for name in _AT_POINTS}
-    train_sensitivity = np.zeros(len(members))
+    columns = {name: np.zeros((len(members), len(labels))) for name in (*_AT_POINTS, *_AVERAGED)}
+    train_sensitivity, tempered = np.zeros((2, len(members)))
     parts = range(0, len(labels), max(1, POINT_BYTES // (4 * images.inputs)))
-    part_done = 1 / max(len(members) * (len(parts) + 1), 1)
+    part_done = 1 / max(len(members) * (2 * len(parts) + 1), 1)
     for start in parts:
         part = slice(start, start + parts.step)
         x = torch.from_numpy(standardise(images.test_images[part]))
         for k, (_, stack) in enumerate(members):
             for name, values in _point_measures(stack, x, labels[part]).items():
                 columns[name][k, part] = values.cpu().numpy()
+            advance(part_done)
+    means = {name: columns.pop(name).mean(1) for name in _AVERAGED}
+    means["logit_jacobian"] = columns["logit_jacobian_norm"].mean(1)
+    for start in parts:
+        x = torch.from_numpy(standardise(images.test_images[start : start + parts.step]))
+        for k, (_, stack) in enumerate(members):
+            margin = float(means["top_two_margin"][k])
+            # a network whose logits all tie has no temperature
+            total = np.nan
+            if margin > 0:
+                total = float(jacobian_norm(_scaled(stack, TEMPERED_MARGIN / margin), x).sum())
+            tempered[k] += total / len(labels)
             advance(part_done)
 
     @once_a_subset
@@ -79,18 +95,37 @@ def measure(
         train_sensitivity[k] = float(norms.mean())
         advance(part_done)
     zeros = np.isneginf(columns["jacobian_norm_log10"]).sum(1)
+    predictions = columns.pop("prediction").astype(np.int16)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        over_margin = means["logit_jacobian"] / means["top_two_margin"]
+        over_scale = means["logit_jacobian"] / np.sqrt(means["squared_logits"])
     return xr.Dataset(
         {name: (("network", "sample"), values) for name, values in columns.items()}
         | {
             "jacobian_zero": ("network", zeros),
             "train_sensitivity": ("network", train_sensitivity),
+            "prediction": (("network", "sample"), predictions),
+            "mean_doubt": ("network", means["doubt"]),
+            "low_confidence": ("network", (columns["confidence"] < LOW_CONFIDENCE).mean(1)),
+            "logit_jacobian_over_margin": ("network", over_margin),
+            "logit_jacobian_over_scale": ("network", over_scale),
+            "tempered_sensitivity": ("network", tempered),
         },
         sample_coordinates(members, np.arange(len(labels)), images.test_labels),
     )
 
 
+def _scaled(stack: Stack, scale: float) -> Stack:
+    """The networks with logits times `scale`."""
+    return dataclasses.replace(
+        stack,
+        weights=[*stack.weights[:-1], stack.weights[-1] * scale],
+        biases=[*stack.biases[:-1], stack.biases[-1] * scale],
+    )
+
+
 def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What schema 'jacobian' holds, for a stack of one network: (point,) tensors, float64."""
+    """`_AT_POINTS` and `_AVERAGED` of a stack of one network: (point,) tensors, float64."""
     measured = measure_points(stack, x)
     z = measured.logits[0]
     labels = labels.to(z.device)
@@ -111,4 +146,9 @@ def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict
         "confidence": f[:, 0],
         "target_probability": torch.log_softmax(z, 1).gather(1, labels[:, None])[:, 0].exp(),
         "squared_probabilities": (f**2 * brackets).sum(1),
+        "prediction": z.argmax(1),
+        # the sum of the others: 1 - f would cancel
+        "doubt": f[:, 1:].sum(1),
+        "top_two_margin": -z.topk(2, dim=1).values.diff(dim=1)[:, 0],
+        "squared_logits": (z - z.mean(1, keepdim=True)).square().mean(1),
     }
