@@ -164,7 +164,7 @@ def _caption(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: S
         "are proposed as larger where the gap is larger, so 1 is best and below 0 a measure fails. "
         "Conditional information (Jiang et al.): what share of the order of two networks' gaps the "
         "measure's order tells, given at most two hyper-parameters of both, the least; 1 is best, "
-        "and a direction it has none. Worst sign error (Dziugaite et al.): share of pairs that the "
+        "and it knows no direction. Worst sign error (Dziugaite et al.): share of pairs that the "
         "measure puts in the wrong order where two values of one hyper-parameter are compared, of "
         "the two values for which it is largest; 0 is best, and the report says what a coin gets. "
         "In bold: measures of sensitivity. Colours: what a measure looks at, beside the weights; "
