@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -348,3 +351,59 @@ def test_what_cannot_be_measured_is_named():
         jacobian_norm(nn.Linear(64, 10), points(1))
     with pytest.raises(ValueError, match="expected some of softmax, logits, found none"):
         jacobian.measure_points(untrained(), points(1), ())
+
+
+# --- logits divided by a temperature --------------------------------------------------------------
+
+
+def cooled(stack, temperatures):
+    """The same networks with their last layers over a temperature each, in float64."""
+    stack = stack.to(torch.float64)
+    by = torch.tensor(temperatures, dtype=torch.float64)[:, None, None]
+    weights = [*stack.weights[:-1], stack.weights[-1] / by]
+    return dataclasses.replace(
+        stack, weights=weights, biases=[*stack.biases[:-1], stack.biases[-1] / by[..., 0]]
+    )
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10])
+@pytest.mark.parametrize("outputs", [("softmax",), ("logits",), jacobian.OUTPUTS])
+@pytest.mark.filterwarnings("ignore:the network has one logit")
+def test_norms_at_a_temperature_are_autograds_of_the_divided_logits(classes, outputs):
+    stack = untrained(units=["relu", "hardtanh"], classes=classes)
+    x = points()
+    temperatures = [0.3, 4.0]
+    plain = jacobian.measure_points(stack, x, outputs)
+    found = jacobian.measure_points(stack, x, outputs, temperatures=temperatures)
+    assert set(found.log10_norm) == {*outputs, "tempered"}
+    for k in range(2):
+        expected, _ = autograd_norms(cooled(stack, temperatures), k, x, "softmax")
+        torch.testing.assert_close(found.norm("tempered")[k], expected, rtol=1e-9, atol=1e-15)
+    # what is not divided stays as it is
+    assert torch.equal(found.logits, plain.logits)
+    for output in outputs:
+        torch.testing.assert_close(
+            found.log10_norm[output], plain.log10_norm[output], rtol=0, atol=1e-12
+        )
+
+
+def test_saturated_points_at_a_temperature():
+    # float32: the softmax norm itself needs the pass in float64, the tempered one does not
+    stack = saturated().to(torch.float32)
+    x = points(30)
+    for temperature in (1.0, 100.0):
+        found = jacobian.measure_points(stack, x, temperatures=[temperature])
+        divided = jacobian_norm(cooled(stack, [temperature]), x, log10=True)
+        torch.testing.assert_close(found.log10_norm["tempered"], divided, rtol=0, atol=1e-5)
+        assert (found.log10_norm["softmax"].min() < -50).all()
+    one = jacobian.measure_points(stack, x, temperatures=[1.0]).log10_norm
+    assert torch.equal(one["tempered"], one["softmax"])
+
+
+@pytest.mark.parametrize(
+    "temperatures", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [math.inf, 1.0]]
+)
+def test_temperatures_that_are_none_are_refused(temperatures):
+    stack = untrained(units=["relu", "hardtanh"])
+    with pytest.raises(ValueError, match="temperatures: expected 2 numbers above 0"):
+        jacobian.measure_points(stack, points(2), temperatures=temperatures)

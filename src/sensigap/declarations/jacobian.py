@@ -38,8 +38,9 @@ def jacobian_flops(spec: NetworkSpec, facts: DatasetFacts, points: float) -> flo
 
 
 def _flops(spec: NetworkSpec, facts: DatasetFacts, settings: Settings) -> float:
-    # at the network's own temperature and at the common one
-    return jacobian_flops(spec, facts, 2 * facts.test_size + settings["training_points"])
+    # the common temperature comes of a forward pass of its own; the rows are carried once
+    forward = 2.0 * facts.test_size * sum(weights_between(spec, facts))
+    return forward + jacobian_flops(spec, facts, facts.test_size + settings["training_points"])
 
 
 JACOBIAN = Measure(

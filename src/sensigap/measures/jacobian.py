@@ -13,10 +13,9 @@ weights' dtype; only the products that carry the rows backwards are in the weigh
 """
 
 import dataclasses
-import functools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -31,6 +30,8 @@ from sensigap.networks import Stack
 
 _TOO_LARGE = "scale the weights down, use .double() on the network, or log10=True"
 OUTPUTS = ("softmax", "logits")
+#: the softmax of logits divided by a temperature
+TEMPERED = "tempered"
 ORDERS = ("frobenius", "spectral")
 #: bytes of backward rows held at once, for each network in turn
 CHUNK_BYTES = 2**22
@@ -44,8 +45,8 @@ class PointMeasures:
 
     Attributes:
         logits: (network, point, class).
-        log10_norm: for each output asked for, log10 of the Jacobian's Frobenius norm
-            (network, point); -inf where the Jacobian is exactly 0.
+        log10_norm: for each output asked for, and 'tempered' where temperatures were given, log10
+            of the Jacobian's Frobenius norm (network, point); -inf where the Jacobian is exactly 0.
     """
 
     logits: torch.Tensor
@@ -138,23 +139,32 @@ def jacobian_rows(
 
 @isolated()
 def measure_points(
-    networks: Stack | nn.Sequential, x: torch.Tensor | np.ndarray, outputs: Sequence[str] = OUTPUTS
+    networks: Stack | nn.Sequential,
+    x: torch.Tensor | np.ndarray,
+    outputs: Sequence[str] = OUTPUTS,
+    *,
+    temperatures: Sequence[float] | None = None,
 ) -> PointMeasures:
     """Logits and Frobenius norms of every network at points x, in one pass.
 
     Args:
         networks, x: as for `jacobian_norm`; for one network the results have no axis `network`.
         outputs: some of `OUTPUTS`.
+        temperatures: of each network: the norm of the Jacobian of the softmax of its logits divided
+            by its temperature is given as well, as output 'tempered'. The rows are carried once.
 
     Raises:
-        TypeError, ValueError: as `jacobian_norm`.
+        TypeError, ValueError: as `jacobian_norm`; a temperature is not above 0 and finite, or there
+            is not one for each network.
     """
     if not outputs:
         raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found none")
     for output in outputs:
         _check("output", output, OUTPUTS)
     measured, x = _Measured.of(networks, x)
-    found = _measure_points(measured, x, outputs)
+    if temperatures is not None:
+        _check_temperatures(temperatures, len(measured.make))
+    found = _measure_points(measured, x, outputs, temperatures)
     norms = {output: measured.result(log) for output, log in found.log10_norm.items()}
     for log in norms.values():
         check_measured(log, "log10 of norms", _TOO_LARGE)
@@ -162,26 +172,37 @@ def measure_points(
 
 
 def _measure_points(
-    measured: "_Measured", x: torch.Tensor, outputs: Sequence[str]
+    measured: "_Measured",
+    x: torch.Tensor,
+    outputs: Sequence[str],
+    temperatures: Sequence[float] | None = None,
 ) -> PointMeasures:
     """See `measure_points`; always with the axis `network`."""
     logits = measured.empty(measured.classes)
-    norms = {output: measured.empty() for output in outputs}
+    wanted = [*outputs] if temperatures is None else [*outputs, TEMPERED]
+    norms = {output: measured.empty() for output in wanted}
     with_top = "logits" in outputs
     for k, where, at in _chunks(measured, x, with_top=with_top, whole=False):
         logits[k, where] = at.logits
-        squares, power = _squares(at, outputs)
+        softmaxes = {
+            output: at.softmax(temperatures[k] if temperatures and output == TEMPERED else 1.0)
+            for output in wanted
+            if output != "logits"
+        }
+        squares, power = _squares(at, softmaxes)
         # float32 squares may have left the range in which they are accurate: then in float64
         finfo = torch.finfo(at.network.dtype)
         low, high = finfo.tiny**0.6, finfo.max**0.6
         fine = torch.stack([(s > low) & (s < high) for s in squares.values()]).all(0)
         if len(lost := (~fine).nonzero()[:, 0]):
-            again, power[lost] = _squares(at.some(lost), outputs, rescaled=True)
-            for output in outputs:
-                squares[output][lost] = again[output]
-        for output in outputs:
-            log = 0.5 * squares[output].log10() + power * math.log10(2)
-            norms[output][k, where] = log + at.log10_scale if output == "softmax" else log
+            some = {output: softmax.some(lost) for output, softmax in softmaxes.items()}
+            again, power[lost] = _squares(at.some(lost), some, rescaled=True)
+            for output, values in again.items():
+                squares[output][lost] = values
+        for output, values in squares.items():
+            norms[output][k, where] = 0.5 * values.log10() + power * math.log10(2)
+            if output in softmaxes:
+                norms[output][k, where] += softmaxes[output].log10_scale
     return PointMeasures(logits, norms)
 
 
@@ -274,32 +295,48 @@ class _Points:
             self.top, self.derivatives, with_top=self.with_top, rescaled=rescaled, whole=whole
         )
 
-    @functools.cached_property
-    def log_f(self) -> torch.Tensor:
-        """Log-probabilities (point, C)."""
-        return torch.log_softmax(self.logits, 1)
+    def softmax(self, temperature: float = 1.0) -> "_Softmax":
+        """The softmax of the logits over a temperature."""
+        log_f = torch.log_softmax(self.logits / temperature, 1)
+        others = log_f if self.network.classes == 1 else log_f.gather(1, self.others)
+        return _Softmax(
+            others.amax(1, keepdim=True),
+            log_f.gather(1, self.others),
+            log_f.gather(1, self.top[:, None]).exp(),
+            temperature,
+        )
 
-    @functools.cached_property
-    def log_largest(self) -> torch.Tensor:
-        """Log of the largest probability but the top class's (point, 1)."""
-        if self.network.classes == 1:
-            return self.log_f
-        return self.log_f.gather(1, self.others).amax(1, keepdim=True)
+
+@dataclasses.dataclass(frozen=True)
+class _Softmax:
+    """Probabilities at some points.
+
+    Attributes:
+        log_largest: log of the largest one but the top class's (point, 1).
+        log_others: logs of the other classes' (point, C - 1).
+        f_top: the top class's (point, 1).
+        temperature: by which the logits are divided.
+    """
+
+    log_largest: torch.Tensor
+    log_others: torch.Tensor
+    f_top: torch.Tensor
+    temperature: float
+
+    def some(self, points: torch.Tensor) -> "_Softmax":
+        """Some of the points."""
+        parts = (self.log_largest[points], self.log_others[points], self.f_top[points])
+        return _Softmax(*parts, self.temperature)
 
     @property
     def log10_scale(self) -> torch.Tensor:
         """Log10 of what is taken out of the rows of the softmax Jacobian (point)."""
-        return self.log_largest[:, 0] / math.log(10)
+        return self.log_largest[:, 0] / math.log(10) - math.log10(self.temperature)
 
     @property
     def weights(self) -> torch.Tensor:
         """Probabilities of the other classes over the largest of them (point, C - 1)."""
-        return (self.log_f.gather(1, self.others) - self.log_largest).exp()
-
-    @property
-    def f_top(self) -> torch.Tensor:
-        """Probability of the top class (point, 1)."""
-        return self.log_f.gather(1, self.top[:, None]).exp()
+        return (self.log_others - self.log_largest).exp()
 
 
 def _chunks(
@@ -324,31 +361,35 @@ def _chunks(
 
 
 def _squares(
-    at: _Points, outputs: Sequence[str], *, rescaled: bool = False
+    at: _Points, softmaxes: Mapping[str, _Softmax], *, rescaled: bool = False
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Squared norms of each output's Jacobian (point), and a power of 2 still to be multiplied.
 
-    That power is of the norm. The softmax one is also over 10^`at.log10_scale`.
+    That power is of the norm. Those of `softmaxes` are also over 10^`log10_scale`. 'logits' is
+    among the outputs where the row of the top class is carried.
     """
     blocks, power = at.carry(rescaled=rescaled)
     dtype = torch.float64 if rescaled else at.network.dtype
     # with w_j = f_j / largest and total = sum_j w_j B_j, Bbar is largest x total; block by block,
     # ||J||^2 / largest^2 = f_t^2 ||total||^2 + sum_j w_j^2 ||B_j - Bbar||^2
-    weights, largest = at.weights, at.log_largest.exp()
-    none = torch.zeros_like(power)
-    logits, above, below = none, none, torch.zeros_like(weights)
+    weights = {output: softmax.weights for output, softmax in softmaxes.items()}
+    largest = {output: softmax.log_largest.exp() for output, softmax in softmaxes.items()}
+    above = {output: torch.zeros_like(power) for output in softmaxes}
+    below = {output: torch.zeros_like(w) for output, w in weights.items()}
+    squares = {"logits": torch.zeros_like(power)} if at.with_top else {}
     for carried in blocks:
         block = differences = carried.to(dtype)
         if at.with_top:
             top_row, differences = block[:, :1], block[:, 1:]
-            logits = logits + _norms(top_row)[:, 0] + _norms(differences + top_row).sum(1)
-        if "softmax" in outputs:
-            total = weights.to(dtype)[:, None] @ differences
-            above = above + _norms(total)[:, 0]
-            below += _norms(differences.sub_(total.mul_(largest.to(dtype)[:, None])))
-    softmax = at.f_top[:, 0] ** 2 * above + (weights**2 * below).sum(1)
-    squares = {"logits": logits, "softmax": softmax}
-    return {output: squares[output] for output in outputs}, power
+            squares["logits"] += _norms(top_row)[:, 0] + _norms(differences + top_row).sum(1)
+        for output, w in weights.items():
+            total = w.to(dtype)[:, None] @ differences
+            above[output] += _norms(total)[:, 0]
+            below[output] += _norms(differences - total.mul_(largest[output].to(dtype)[:, None]))
+    for output, softmax in softmaxes.items():
+        own = softmax.f_top[:, 0] ** 2 * above[output]
+        squares[output] = own + (weights[output] ** 2 * below[output]).sum(1)
+    return squares, power
 
 
 def _rows(
@@ -362,11 +403,12 @@ def _rows(
         log10_scale = power * math.log10(2)
         top_row, differences = rows[:, :1], rows[:, 1:]
         if output == "softmax":
-            weights = at.weights
+            softmax = at.softmax()
+            weights = softmax.weights
             total = weights[:, None] @ differences
-            top_row.copy_(-at.f_top[:, None] * total)
-            differences.sub_(at.log_largest.exp()[:, None] * total).mul_(weights[..., None])
-            log10_scale += at.log10_scale
+            top_row.copy_(-softmax.f_top[:, None] * total)
+            differences.sub_(softmax.log_largest.exp()[:, None] * total).mul_(weights[..., None])
+            log10_scale += softmax.log10_scale
         else:
             differences.add_(top_row)
         order = torch.cat([at.top[:, None], at.others], 1)
@@ -394,6 +436,15 @@ def _check_finite(logits: torch.Tensor, network: int, first: int) -> None:
         raise ValueError(
             f"expected finite logits, found others for network {network} at point {point}: "
             "weights or points are too large; scale them down"
+        )
+
+
+def _check_temperatures(temperatures: Sequence[float], networks: int) -> None:
+    """Raises a ValueError unless there is a temperature for each network, above 0 and finite."""
+    if len(temperatures) != networks or not all(0 < t < math.inf for t in temperatures):
+        raise ValueError(
+            f"temperatures: expected {networks} numbers above 0, one for each network, found "
+            f"{list(temperatures)}"
         )
 
 

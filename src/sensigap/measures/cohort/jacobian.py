@@ -1,6 +1,5 @@
 """Jacobian norms, loss and margin of a cohort's networks at every test point."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from sensigap.measures.cohort.members import (
     sample_coordinates,
     silent,
 )
-from sensigap.measures.jacobian import jacobian_norm, measure_points
+from sensigap.measures.jacobian import TEMPERED, jacobian_norm, measure_points
 from sensigap.networks import Stack
 from sensigap.spec import NetworkSpec
 
@@ -29,7 +28,7 @@ _AT_POINTS = (
     *("confidence", "target_probability", "squared_probabilities", "prediction"),
 )
 #: what is averaged over them
-_AVERAGED = ("doubt", "top_two_margin", "squared_logits")
+_AVERAGED = ("doubt", "top_two_margin", "squared_logits", "tempered_norm")
 
 
 def measure(
@@ -60,28 +59,26 @@ def measure(
     labels = torch.from_numpy(images.test_labels)
     members = [(spec, stack.to(torch.device(device))) for spec, stack in members]
     columns = {name: np.zeros((len(members), len(labels))) for name in (*_AT_POINTS, *_AVERAGED)}
-    train_sensitivity, tempered = np.zeros((2, len(members)))
+    train_sensitivity, margins = np.zeros((2, len(members)))
     parts = range(0, len(labels), max(1, POINT_BYTES // (4 * images.inputs)))
-    part_done = 1 / max(len(members) * (2 * len(parts) + 1), 1)
+    part_done = 1 / max(len(members) * (len(parts) + 1), 1)
+    # the temperatures come first, by a pass without Jacobians, so that these are measured once
+    for start in parts:
+        x = torch.from_numpy(standardise(images.test_images[start : start + parts.step]))
+        for k, (_, stack) in enumerate(members):
+            z = stack.logits(x.to(stack.device, stack.dtype))[0].double()
+            margins[k] += float(_top_two_margin(z).sum()) / len(labels)
     for start in parts:
         part = slice(start, start + parts.step)
         x = torch.from_numpy(standardise(images.test_images[part]))
         for k, (_, stack) in enumerate(members):
-            for name, values in _point_measures(stack, x, labels[part]).items():
+            # a network whose logits all tie has none
+            temperature = margins[k] / TEMPERED_MARGIN if margins[k] > 0 else 1.0
+            for name, values in _point_measures(stack, x, labels[part], temperature).items():
                 columns[name][k, part] = values.cpu().numpy()
             advance(part_done)
     means = {name: columns.pop(name).mean(1) for name in _AVERAGED}
     means["logit_jacobian"] = columns["logit_jacobian_norm"].mean(1)
-    for start in parts:
-        x = torch.from_numpy(standardise(images.test_images[start : start + parts.step]))
-        for k, (_, stack) in enumerate(members):
-            margin = float(means["top_two_margin"][k])
-            # a network whose logits all tie has no temperature
-            total = np.nan
-            if margin > 0:
-                total = float(jacobian_norm(_scaled(stack, TEMPERED_MARGIN / margin), x).sum())
-            tempered[k] += total / len(labels)
-            advance(part_done)
 
     @once_a_subset
     def at_training_points(spec: NetworkSpec) -> torch.Tensor:
@@ -109,24 +106,26 @@ def measure(
             "low_confidence": ("network", (columns["confidence"] < LOW_CONFIDENCE).mean(1)),
             "logit_jacobian_over_margin": ("network", over_margin),
             "logit_jacobian_over_scale": ("network", over_scale),
-            "tempered_sensitivity": ("network", tempered),
+            "tempered_sensitivity": (
+                "network",
+                np.where(margins > 0, means["tempered_norm"], np.nan),
+            ),
         },
         sample_coordinates(members, np.arange(len(labels)), images.test_labels),
     )
 
 
-def _scaled(stack: Stack, scale: float) -> Stack:
-    """The networks with logits times `scale`."""
-    return dataclasses.replace(
-        stack,
-        weights=[*stack.weights[:-1], stack.weights[-1] * scale],
-        biases=[*stack.biases[:-1], stack.biases[-1] * scale],
-    )
+def _top_two_margin(z: torch.Tensor) -> torch.Tensor:
+    """Largest logit minus the second (point,), from logits (point, class)."""
+    best = z.topk(2, dim=1).values
+    return best[:, 0] - best[:, 1]
 
 
-def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def _point_measures(
+    stack: Stack, x: torch.Tensor, labels: torch.Tensor, temperature: float
+) -> dict[str, torch.Tensor]:
     """`_AT_POINTS` and `_AVERAGED` of a stack of one network: (point,) tensors, float64."""
-    measured = measure_points(stack, x)
+    measured = measure_points(stack, x, temperatures=[temperature])
     z = measured.logits[0]
     labels = labels.to(z.device)
     true = z.gather(1, labels[:, None])[:, 0]
@@ -149,6 +148,7 @@ def _point_measures(stack: Stack, x: torch.Tensor, labels: torch.Tensor) -> dict
         "prediction": z.argmax(1),
         # the sum of the others: 1 - f would cancel
         "doubt": f[:, 1:].sum(1),
-        "top_two_margin": -z.topk(2, dim=1).values.diff(dim=1)[:, 0],
+        "top_two_margin": _top_two_margin(z),
         "squared_logits": (z - z.mean(1, keepdim=True)).square().mean(1),
+        "tempered_norm": measured.norm(TEMPERED)[0],
     }
