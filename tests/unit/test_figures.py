@@ -40,7 +40,7 @@ def nothing_fitted(dataset):
             *stores.SCHEMAS["complexity"].variables,
         )
         if "sample" in variable.dims or of_fitted:
-            dataset[name][:] = np.nan
+            dataset[name][:] = np.nan if dataset[name].dtype.kind == "f" else -1
     return dataset
 
 
