@@ -15,13 +15,8 @@ from sensigap.declarations.base import (
     seed_setting,
     weights_between,
 )
+from sensigap.kinds import LOW_CONFIDENCE, TEMPERED_MARGIN
 from sensigap.spec import NetworkSpec
-
-#: ASSUME: confidence below which a point counts as one of low confidence
-LOW_CONFIDENCE = 0.9
-#: ASSUME: mean of the largest logit minus the second at which networks are compared; the softmax is
-#: then sure of most points and not of all
-TEMPERED_MARGIN = 5.0
 
 _POINT = ("network", "sample")
 

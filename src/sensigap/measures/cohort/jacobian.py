@@ -8,7 +8,7 @@ import xarray as xr
 
 from sensigap import seeds
 from sensigap.datasets.images import Images, standardise, training_subset
-from sensigap.declarations.jacobian import LOW_CONFIDENCE, TEMPERED_MARGIN
+from sensigap.kinds import LOW_CONFIDENCE, TEMPERED_MARGIN
 from sensigap.measures.cohort.members import (
     Advance,
     Member,
