@@ -175,7 +175,7 @@ def test_eight_jobs_share_four_devices(tmp_path, monkeypatch):
     # eight cohorts of one network, long enough to be at work at the same time
     checkout.configure(
         {
-            "survey": [{"search": "grid", "axes": {"seed": list(range(8)), "steps": [3000]}}],
+            "survey": [{"search": "grid", "axes": {"seed": list(range(8)), "steps": [12_000]}}],
             "factors": {},
             "measures": {"ellipses": {"share": 0}},
             "execution": {"cohort_tflop": 1e-6},
