@@ -194,10 +194,11 @@ def test_the_default_study_is_large_enough(surveys, study):
     survey = surveys["digits"]
     fitted = survey["status"] == "fitted"
     members = survey["in_survey"]
-    assert members.sum() >= 400
+    assert members.sum() >= 320
     assert (fitted & members).sum() >= 0.6 * members.sum()
     assert (fitted & survey["in_ellipses"]).sum() >= 30
-    for factor in (name for name in FACTORS if getattr(study.factors, name)):
+    # what is beside a claim's row may be too few: full augmentation changes the digits too much
+    for factor in (name for name, record in FACTORS.items() if record.primary):
         names = survey[f"pair_{factor}"].values
         whole = [fitted.values[names == pair].all() for pair in set(names) - {""}]
         # 24 bases; at gain 4 some sides do not fit
