@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 
 import simulated  # noqa: E402
 from sensigap.analysis.errors import Estimate  # noqa: E402
-from sensigap.analysis.verdicts import Question, union  # noqa: E402
+from sensigap.analysis.verdicts import union  # noqa: E402
 from sensigap.seeds import generator  # noqa: E402
 
 #: whether a trial rejects the null, whether its interval covers the truth (None: not asked), and
@@ -46,13 +46,11 @@ def pairs(
 
 def both(rng: np.random.Generator, count: int) -> Outcome:
     """Gap and norm together, the gap without an effect."""
-    question = Question(key="C9.b", claim="C9", dataset="made up", quantity="q", test="t",
-                        effect="e", claimed=1)  # fmt: skip
     parts = {
         "gap": simulated.pair_sample(rng, count, 0.4, 1.0).estimate(),
         "norm": Estimate(5.0, 0.01, count),
     }
-    found = union(question, parts, simulated.SETTINGS, shown="norm", gate="gap")
+    found = union(simulated.QUESTION, parts, simulated.SETTINGS, shown="norm", gate="gap")
     return found.p < ALPHA, None, None
 
 

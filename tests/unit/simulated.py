@@ -3,6 +3,7 @@
 The unit tests draw some hundred of each kind, `benchmarks/calibration.py` thousands.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -22,7 +23,7 @@ from sensigap.analysis.survey_table import COMPARED
 from sensigap.analysis.verdicts import Question, Settings
 
 SETTINGS = Settings(bootstrap=200, halvings=100, crossfit_splits=5)
-_QUESTION = Question(
+QUESTION = Question(
     key="C9.s", claim="C9", dataset="made up", quantity="q", test="t", effect="e", claimed=1
 )
 
@@ -138,13 +139,8 @@ def crossfit(rng, architectures, rho, *, points=200, each=4):
         sensitivity=norm.mean(axis=1),
     )
     # every trial has draws of its own
-    shared.settings = Settings(
-        bootstrap=SETTINGS.bootstrap,
-        halvings=SETTINGS.halvings,
-        crossfit_splits=SETTINGS.crossfit_splits,
-        seed=int(rng.integers(2**31)),
-    )
-    return crossfitted(_QUESTION, table, shared)
+    shared.settings = dataclasses.replace(SETTINGS, seed=int(rng.integers(2**31)))
+    return crossfitted(QUESTION, table, shared)
 
 
 def point_mean(rng, key, rho, *, networks=20, points=200):

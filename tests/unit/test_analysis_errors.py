@@ -13,9 +13,10 @@ from sensigap.analysis import envelope, groups, ranks, regression
 from sensigap.analysis.bootstrap import DoesNotApply, cluster_variance, resample_counts
 from sensigap.analysis.errors import Estimate, Halvings, halving_variance, mean_of_halves
 from sensigap.analysis.pair_effects import PairEffect
-from sensigap.analysis.verdicts import Question, holm_adjusted, one, union
+from sensigap.analysis.verdicts import holm_adjusted, one, union
 from sensigap.seeds import generator
 from simulated import (
+    QUESTION,
     SETTINGS,
     allowance,
     axis_sample,
@@ -26,10 +27,6 @@ from simulated import (
     point_mean,
     relation,
     slope,
-)
-
-QUESTION = Question(
-    key="C9.q", claim="C9", dataset="made up", quantity="q", test="t", effect="e", claimed=1
 )
 
 

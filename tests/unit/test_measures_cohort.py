@@ -390,36 +390,30 @@ def test_what_a_network_says_without_labels(files, images):
         assert float(found["tempered_sensitivity"][k]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_small_doubts_do_not_cancel(files):
+def measured_with_logits_times(files, scale):
+    """The Jacobian store of the cohort, all of it fitted, with its last layer times `scale`."""
     specs, stack, arguments = files
     for tensor in (stack.weights[-1], stack.biases[-1]):
-        tensor.mul_(500)
+        tensor.mul_(scale)
     weights.save(arguments[0], [(specs, stack)])
     write_training(arguments[1], specs, ["fitted"] * 3)
     measure("jacobian", arguments, **JACOBIAN)
-    found = survey.load(arguments[-1], "jacobian")
+    return survey.load(arguments[-1], "jacobian")
+
+
+def test_small_doubts_do_not_cancel(files):
+    found = measured_with_logits_times(files, 500)
     # of the surest one 1 - f would have nothing left
     assert (found["mean_doubt"] > 0).all()
     assert float(found["mean_doubt"].min()) < 1e-6
     # nothing but the scale has changed, which the common temperature takes out again
-    for tensor in (stack.weights[-1], stack.biases[-1]):
-        tensor.div_(500)
-    weights.save(arguments[0], [(specs, stack)])
-    write_training(arguments[1], specs, ["fitted"] * 3)
-    measure("jacobian", arguments, **JACOBIAN)
-    small = survey.load(arguments[-1], "jacobian")
+    small = measured_with_logits_times(files, 1 / 500)
     for name in ("tempered_sensitivity", "logit_jacobian_over_margin", "logit_jacobian_over_scale"):
         np.testing.assert_allclose(small[name], found[name], rtol=1e-4)
 
 
 def test_a_network_whose_logits_tie_has_no_temperature(files):
-    specs, stack, arguments = files
-    for tensor in (stack.weights[-1], stack.biases[-1]):
-        tensor.zero_()
-    weights.save(arguments[0], [(specs, stack)])
-    write_training(arguments[1], specs, ["fitted"] * 3)
-    measure("jacobian", arguments, **JACOBIAN)
-    found = survey.load(arguments[-1], "jacobian")
+    found = measured_with_logits_times(files, 0)
     assert np.isnan(found["tempered_sensitivity"]).all()
     assert np.isnan(found["logit_jacobian_over_margin"]).all()
     np.testing.assert_allclose(found["mean_doubt"], 0.9)

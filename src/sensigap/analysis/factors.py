@@ -13,7 +13,12 @@ from sensigap.analysis.pair_effects import PairEffect
 from sensigap.analysis.relation_rows import SPEARMAN, interaction_question, relation_row
 from sensigap.analysis.relations import Relation
 from sensigap.analysis.shared_points import SharedPoints, unbroken
-from sensigap.analysis.survey_table import ARCHITECTURE, LeftOut, networks_table
+from sensigap.analysis.survey_table import (
+    ARCHITECTURE,
+    LeftOut,
+    architecture_names,
+    networks_table,
+)
 from sensigap.analysis.verdicts import Finding, Question, Row, answer, one, union
 from sensigap.factors import FACTORS, Factor
 
@@ -43,7 +48,7 @@ _REASONS = {
 
 
 def pairs(survey: xr.Dataset, factor: str) -> tuple[pd.DataFrame, LeftOut]:
-    """The pairs of a factor of which both sides are fitted.
+    """The pairs of a factor of which both sides are fitted, and reached the loss they stop at.
 
     Args:
         survey: a survey.
@@ -109,8 +114,7 @@ def factor_rows(points: SharedPoints) -> list[Row]:
     for name in sorted(of, key=lambda name: of[name].factor.claim):
         if not of[name].factor.primary and not of[name].left_out.total:
             continue  # beside a claim's row, and not in the study
-        of[name].beside = _shares_remark(shares) if of[name] in shares else ""
-        rows += of[name].rows()
+        rows += of[name].rows(_shares_remark(shares) if of[name] in shares else "")
     noise = [of[name] for name, factor in FACTORS.items() if factor.own == ("input_noise",)]
     rows.append(_doses_row(noise, points))
     return rows
@@ -168,10 +172,7 @@ def _doses_row(doses: "list[_FactorRows]", points: SharedPoints) -> Row:
         for what, parts in effects.items():
             parts.append(dose.effects[what].some(defined))
     table = pd.concat(tables)
-    table["architecture"] = [
-        "-".join(map(str, values))
-        for values in table[list(PAIR_ARCHITECTURE)].itertuples(index=False, name=None)
-    ]
+    table["architecture"] = architecture_names(table, PAIR_ARCHITECTURE)
     gap, norm = (
         (
             np.concatenate([part.differences for part in effects[what]]),
@@ -204,8 +205,6 @@ class _FactorRows:
         self.worse, self.better = (side.name for side in factor.sides)
         self.family = f"{factor.claim}.{factor.name}"
         self.effects = self._effects(points)
-        #: a remark of the row on gap and norm
-        self.beside = ""
 
     def _effects(self, points: SharedPoints) -> dict[str, PairEffect]:
         """What is compared -> its differences, NaN where a pair has none."""
@@ -242,8 +241,12 @@ class _FactorRows:
                 )
         return found
 
-    def rows(self) -> list[Row]:
-        """The primary row, what it is made of, effects by axis, and interactions."""
+    def rows(self, remark: str) -> list[Row]:
+        """The primary row, what it is made of, effects by axis, and interactions.
+
+        Args:
+            remark: of the row on gap and norm, or ''.
+        """
         factor = self.factor
         if moves_gap_by_construction(factor):
             rows = [
@@ -252,7 +255,7 @@ class _FactorRows:
                 self._alone("transitions"),
             ]
         else:
-            rows = [self._both(), *(self._alone(what) for what in _REASONS)]
+            rows = [self._both(remark), *(self._alone(what) for what in _REASONS)]
         for name in AXES:
             if len(self.table[name].unique()) > 1:
                 rows += self._levels(name)
@@ -311,8 +314,6 @@ class _FactorRows:
                 f"{self.table['worse_test_accuracy'].median():.3f} / "
                 f"{self.table['better_test_accuracy'].median():.3f}"
             )
-        if what == "both":
-            told.append(self.beside)
         return tuple(text for text in told if text)
 
     def _alone(self, what: str, *, primary: bool = False, judged: bool = True) -> Row:
@@ -346,7 +347,7 @@ class _FactorRows:
 
         return self._answer(question, defined, reasons, compute)
 
-    def _both(self) -> Row:
+    def _both(self, remark: str) -> Row:
         """Gap and norm together: the primary row."""
         question = self._question("both", self.family, primary=self.factor.primary)
         defined, reasons = self.defined(("gap", "norm"))
@@ -357,7 +358,7 @@ class _FactorRows:
 
         def compute() -> Finding:
             found = self._union(question, np.ones(int(defined.sum()), bool))
-            found = found.noted(*self._remarks("both"))
+            found = found.noted(*self._remarks("both"), remark)
             axes = [self._axis(name, defined) for name in AXES]
             return mixed(found, axes, test, self.settings)
 

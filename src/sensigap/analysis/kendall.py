@@ -37,7 +37,7 @@ def axis_pairs(
         if others:
             group = np.unique(np.column_stack(others), axis=0, return_inverse=True)[1].ravel()
         firsts, seconds = [], []
-        for members in _groups(group):
+        for members in grouped(group):
             i, j = (members[side] for side in np.triu_indices(len(members), 1))
             differ = codes[name][i] != codes[name][j]
             firsts.append(i[differ])
@@ -48,8 +48,8 @@ def axis_pairs(
     return found
 
 
-def _groups(group: np.ndarray) -> list[np.ndarray]:
-    """The rows of each group."""
+def grouped(group: np.ndarray) -> list[np.ndarray]:
+    """The rows of each group, in its order; one without rows where there are none."""
     order = np.argsort(group, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
 

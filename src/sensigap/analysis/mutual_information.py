@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from sensigap.analysis.kendall import grouped
+
 #: axes given at once, at most
 MOST_GIVEN = 2
 #: pairs, and resamples, worked on at once
@@ -147,9 +149,6 @@ def _xlogx(counts: np.ndarray) -> np.ndarray:
 
 def _groups(group: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """The pairs of each group (pair,), not too many at once."""
-    order = np.argsort(group, kind="stable")
-    ordered = group[order]
-    edges = [*np.flatnonzero(np.diff(ordered, prepend=-1)).tolist(), len(order)]
-    for start, end in itertools.pairwise(edges):
-        for first in range(start, end, _CHUNK):
-            yield int(ordered[start]), order[first : min(first + _CHUNK, end)]
+    for pairs in grouped(group):
+        for first in range(0, len(pairs), _CHUNK):
+            yield int(group[pairs[0]]), pairs[first : first + _CHUNK]

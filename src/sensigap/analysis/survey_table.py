@@ -1,6 +1,7 @@
 """A survey's networks as a pandas table, and the choices of networks that the claims are about."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -62,11 +63,14 @@ def networks_table(survey: xr.Dataset) -> pd.DataFrame:
     positive = sensitivity > 0
     logarithm[positive] = np.log10(sensitivity[positive])
     table["sensitivity_log10"] = logarithm
-    table["architecture"] = [
-        "-".join(map(str, values))
-        for values in table[list(ARCHITECTURE)].itertuples(index=False, name=None)
-    ]
+    table["architecture"] = architecture_names(table)
     return table
+
+
+def architecture_names(table: pd.DataFrame, columns: Sequence[str] = ARCHITECTURE) -> list[str]:
+    """The text of each row's values in `columns`, which make it one architecture."""
+    rows = table[list(columns)].itertuples(index=False, name=None)
+    return ["-".join(map(str, values)) for values in rows]
 
 
 def survey_members(survey: xr.Dataset) -> tuple[pd.DataFrame, LeftOut]:
