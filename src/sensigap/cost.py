@@ -9,7 +9,7 @@ them, see `sensigap.estimate`.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.datasets.known import DatasetFacts, Sizes
 from sensigap.declarations import MEASURES
 from sensigap.declarations.base import weights_between
 from sensigap.spec import NetworkSpec
@@ -39,15 +39,13 @@ _PROCESS = 0.8 * _GIB
 _GPU_PROCESS = 4.0 * _GIB
 
 
-def parameters(spec: NetworkSpec) -> int:
+def parameters(spec: NetworkSpec, facts: Sizes) -> int:
     """Weights and biases of a network."""
-    facts = KNOWN[spec.dataset]
     return sum(weights_between(spec, facts)) + spec.width * spec.depth + facts.classes
 
 
-def training_flops(spec: NetworkSpec) -> float:
+def training_flops(spec: NetworkSpec, facts: Sizes) -> float:
     """Operations of training a network, its checks included."""
-    facts = KNOWN[spec.dataset]
     weights = sum(weights_between(spec, facts))
     images = spec.train_size if spec.optimizer == "lbfgs" else spec.batch_size
     steps = LBFGS_EVALUATIONS if spec.optimizer == "lbfgs" else spec.steps
@@ -60,20 +58,22 @@ def training_flops(spec: NetworkSpec) -> float:
     return step * steps + looks
 
 
-def measuring_flops(measure: str, spec: NetworkSpec, settings: Mapping[str, Any]) -> float:
+def measuring_flops(
+    measure: str, spec: NetworkSpec, facts: DatasetFacts, settings: Mapping[str, Any]
+) -> float:
     """Operations of one measure of a network."""
-    return MEASURES[measure].flops(spec, KNOWN[spec.dataset], settings)
+    return MEASURES[measure].flops(spec, facts, settings)
 
 
-def cohort_cost(spec: NetworkSpec) -> float:
+def cohort_cost(spec: NetworkSpec, facts: DatasetFacts) -> float:
     """What a network adds to its cohort: training, Jacobians and transitions by their defaults.
 
     It hangs on the network alone, not on what a study asks to be measured, so that studies cut
     common networks alike.
     """
-    facts = KNOWN[spec.dataset]
-    return training_flops(spec) + sum(
-        measuring_flops(name, spec, _defaults(name, facts)) for name in ("jacobian", "transitions")
+    return training_flops(spec, facts) + sum(
+        measuring_flops(name, spec, facts, _defaults(name, facts))
+        for name in ("jacobian", "transitions")
     )
 
 
@@ -91,9 +91,9 @@ def seconds(flops: float, *, gpu: bool = False) -> float:
     return START_S + flops / CORE_RATE
 
 
-def weights_bytes(specs: Iterable[NetworkSpec]) -> float:
+def weights_bytes(specs: Iterable[NetworkSpec], facts: Sizes) -> float:
     """Bytes of the networks' weights as they are kept."""
-    return sum(parameters(s) * (8.0 if s.precision == "float64" else 4.0) for s in specs)
+    return sum(parameters(s, facts) * (8.0 if s.precision == "float64" else 4.0) for s in specs)
 
 
 def images_bytes(facts: DatasetFacts) -> float:
@@ -101,39 +101,41 @@ def images_bytes(facts: DatasetFacts) -> float:
     return 5.0 * facts.inputs * (facts.train_size + facts.test_size)
 
 
-def training_bytes(specs: Iterable[NetworkSpec], *, gpu: bool = False) -> float:
+def training_bytes(
+    specs: Iterable[NetworkSpec], facts: DatasetFacts, *, gpu: bool = False
+) -> float:
     """Memory of a training job: images, weights of those that are done, and those being written."""
     specs = list(specs)
     process = _GPU_PROCESS if gpu else _PROCESS
-    facts = KNOWN[specs[0].dataset]
     largest = max(
-        parameters(spec) + 2 * spec.batch_size * spec.width * spec.depth for spec in specs
+        parameters(spec, facts) + 2 * spec.batch_size * spec.width * spec.depth for spec in specs
     )
     # the images of a step, which a full batch copies
     step = 4.0 * facts.inputs * max(spec.batch_size for spec in specs)
-    kept = 1.5 * images_bytes(facts) + 3 * weights_bytes(specs)
+    kept = 1.5 * images_bytes(facts) + 3 * weights_bytes(specs, facts)
     return process + kept + step + 8 * 4.0 * largest
 
 
 def measuring_bytes(
     measure: str,
     specs: Iterable[NetworkSpec],
+    facts: DatasetFacts,
     settings: Mapping[str, Any],
     *,
     gpu: bool = False,
 ) -> float:
     """Memory of a job that measures a cohort."""
     specs = list(specs)
-    facts = KNOWN[specs[0].dataset]
     process = _GPU_PROCESS if gpu else _PROCESS
     kept = len(specs) * MEASURES[measure].stored(facts, settings)
     # a path of the widest network: its crossings' pre-activations in float64, three arrays of them
     widest = max(spec.width**2 * spec.depth for spec in specs)
     path = 3 * 8.0 * widest * facts.width / 2
-    return process + 1.5 * images_bytes(facts) + 2 * weights_bytes(specs) + 2.5 * kept + path
+    return process + 1.5 * images_bytes(facts) + 2 * weights_bytes(specs, facts) + 2.5 * kept + path
 
 
-def stored_bytes(measure: str, specs: Iterable[NetworkSpec], settings: Mapping[str, Any]) -> float:
+def stored_bytes(
+    measure: str, specs: Iterable[NetworkSpec], facts: DatasetFacts, settings: Mapping[str, Any]
+) -> float:
     """Bytes that a measure keeps of a cohort, before compression."""
-    specs = list(specs)
-    return sum(MEASURES[measure].stored(KNOWN[spec.dataset], settings) for spec in specs)
+    return len(list(specs)) * MEASURES[measure].stored(facts, settings)

@@ -12,7 +12,6 @@ from typing import Any
 
 from sensigap import seeds
 from sensigap.config import Block, Factor, Grid, Random, Study
-from sensigap.datasets.known import KNOWN
 from sensigap.declarations import MEASURES
 from sensigap.factors import FACTORS
 from sensigap.spec import HYPERPARAMETERS, NetworkSpec
@@ -120,7 +119,7 @@ def network(study: Study, dataset: str, values: Mapping[str, Any]) -> NetworkSpe
         chosen[key] = HYPERPARAMETERS[key][0](value)
     return NetworkSpec(
         dataset=dataset,
-        content=KNOWN[dataset].content,
+        content=study.facts(dataset).content,
         train_size=settings.train_size,
         subset_seed=settings.subset_seed,
         max_shift=settings.max_shift if augmented else 0,

@@ -94,19 +94,23 @@ class Estimate:
     def _flops(self, stage: str, of: str) -> float:
         """Operations of a job that trains or measures a cohort."""
         if stage == "train":
-            return sum(map(cost.training_flops, self.plan.known[of]))
+            facts = self.plan.facts(of)
+            return sum(cost.training_flops(spec, facts) for spec in self.plan.known[of])
         settings = self.plan.settings(stage, of)
+        facts = self.plan.facts(of)
         return sum(
-            cost.measuring_flops(stage, spec, settings) for spec in self.plan.takes(stage, of)
+            cost.measuring_flops(stage, spec, facts, settings)
+            for spec in self.plan.takes(stage, of)
         )
 
     def _memory(self, stage: str, of: str) -> float:
         gpu = self.gpu and (stage == "train" or (stage in MEASURES and MEASURES[stage].device))
         if stage == "train":
-            return cost.training_bytes(self.plan.specs[of], gpu=gpu)
+            return cost.training_bytes(self.plan.specs[of], self.plan.facts(of), gpu=gpu)
         if stage in MEASURES:
             settings = self.plan.settings(stage, of)
-            return cost.measuring_bytes(stage, self.plan.takes(stage, of), settings, gpu=gpu)
+            members, facts = self.plan.takes(stage, of), self.plan.facts(of)
+            return cost.measuring_bytes(stage, members, facts, settings, gpu=gpu)
         # the survey's jobs hold all that is kept of a data set's networks, some of it twice
         largest = max(map(self._survey_bytes, self.plan.datasets), default=0.0)
         return 1e9 + 3.0 * (self._survey_bytes(of) if of else largest)
@@ -114,7 +118,12 @@ class Estimate:
     @functools.cache  # noqa: B019
     def _survey_bytes(self, dataset: str) -> float:
         return sum(
-            cost.stored_bytes(name, self.plan.takes(name, cohort), self.plan.settings(name, cohort))
+            cost.stored_bytes(
+                name,
+                self.plan.takes(name, cohort),
+                self.plan.facts(cohort),
+                self.plan.settings(name, cohort),
+            )
             for name in MEASURES
             for cohort in self.plan.of_dataset(dataset, self.plan.measured(name))
         )
@@ -231,12 +240,13 @@ class Estimate:
                 continue
             if job.stage == "train":
                 # and a checkpoint of all of them, until they are measured
-                total += 2 * cost.weights_bytes(self.plan.specs[job.of])
+                total += 2 * cost.weights_bytes(self.plan.specs[job.of], self.plan.facts(job.of))
             elif job.stage in MEASURES:
                 settings = self.plan.settings(job.stage, job.of)
                 members = self.plan.takes(job.stage, job.of)
                 # once by cohort and once in the survey
-                total += 2 * cost.stored_bytes(job.stage, members, settings)
+                facts = self.plan.facts(job.of)
+                total += 2 * cost.stored_bytes(job.stage, members, facts, settings)
         return total
 
     def expected(self, report: str) -> Expected:

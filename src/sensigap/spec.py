@@ -129,7 +129,7 @@ class NetworkSpec:
             usual=64,
             unit="images",
             ge=1,
-            le=60_000,
+            le=100_000_000,
         ),
     ]
     gain: Annotated[

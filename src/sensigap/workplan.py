@@ -13,7 +13,7 @@ from sensigap import cohorts, cost, records
 from sensigap.code_digest import code_digest
 from sensigap.config import ConfigError, Fault, load
 from sensigap.datasets import places
-from sensigap.datasets.known import store_name
+from sensigap.datasets.known import DatasetFacts, store_name
 from sensigap.declarations import MEASURES
 from sensigap.declarations.training import TRAINING_CODE
 from sensigap.design import design, measure_settings, table
@@ -75,7 +75,7 @@ class WorkPlan:
             cohorts.read_all(self.root / "networks", self.study.datasets),
             [member.spec for member in self.members.values()],
             self.study.execution.cohort_tflop * 1e12,
-            cost.cohort_cost,
+            lambda spec: cost.cohort_cost(spec, self.study.facts(spec.dataset)),
         )
         #: cohort -> the study's networks in it
         self.cohorts = cohorts.members(plan, self.members)
@@ -111,7 +111,9 @@ class WorkPlan:
         if faults:
             raise ConfigError(faults)
         if any(
-            dataset != "digits" and not (self.root / "datasets" / f"{store}.zarr").exists()
+            self.study.source(dataset) is None
+            and dataset != "digits"
+            and not (self.root / "datasets" / f"{store}.zarr").exists()
             for dataset, store in zip(self.datasets, self.stores(), strict=True)
         ):
             places.root(self.study.data_root)
@@ -119,12 +121,14 @@ class WorkPlan:
     def _too_large(self) -> list[Fault]:
         largest: dict[tuple[str, ...], tuple[float, str]] = {}
         for cohort, specs in self.specs.items():
-            needed: dict[tuple[str, ...], float] = {("defaults",): cost.training_bytes(specs)}
+            needed: dict[tuple[str, ...], float] = {
+                ("defaults",): cost.training_bytes(specs, self.facts(cohort))
+            }
             for name in MEASURES:
                 taken = self.takes(name, cohort)
                 if taken:
                     needed["measures", name] = cost.measuring_bytes(
-                        name, taken, self.settings(name, cohort)
+                        name, taken, self.facts(cohort), self.settings(name, cohort)
                     )
             for path, amount in needed.items():
                 largest[path] = max(largest.get(path, (0.0, "")), (amount, cohort))
@@ -133,8 +137,9 @@ class WorkPlan:
             if amount <= MOST_BYTES:
                 continue
             specs = self.specs[cohort]
-            widest = max(specs, key=cost.parameters)
-            weights = cost.weights_bytes(specs)
+            facts = self.facts(cohort)
+            widest = max(specs, key=lambda spec: cost.parameters(spec, facts))
+            weights = cost.weights_bytes(specs, facts)
             job = "train" if path == ("defaults",) else f"measure ({path[-1]})"
             faults.append(
                 Fault(
@@ -166,11 +171,15 @@ class WorkPlan:
 
     def data(self, cohort: str) -> str:
         """Name of the store of the data set that a cohort learns, without its ending."""
-        return store_name(cohorts.dataset_of(cohort))
+        return store_name(cohorts.dataset_of(cohort), self.facts(cohort))
+
+    def facts(self, cohort: str) -> DatasetFacts:
+        """What is known of the data set that a cohort learns."""
+        return self.study.facts(cohorts.dataset_of(cohort))
 
     def stores(self) -> list[str]:
         """Names of the data sets' stores, without their ending."""
-        return [store_name(dataset) for dataset in self.datasets]
+        return [store_name(dataset, self.study.facts(dataset)) for dataset in self.datasets]
 
     @functools.cache  # noqa: B019 - a plan lives as long as its process
     def settings(self, measure: str, cohort: str) -> dict[str, Any]:

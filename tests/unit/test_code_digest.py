@@ -181,7 +181,7 @@ def test_whatever_a_measure_calls_is_in_its_digest(name, members, images):
 
     function = importlib.import_module(MEASURES[name].module).measure
     settings = {
-        "jacobian": {"training_points": 5, "seed": 0},
+        "jacobian": {"points": 60, "training_points": 5, "seed": 0},
         "transitions": {"points": 2, "precision": 0.01, "least": 150, "seed": 0},
         "complexity": {"points": 10, "draws": 2, "drop": 0.1, "seed": 0},
         "ellipses": {"count": 1, "angles": 24, "seed": 0},

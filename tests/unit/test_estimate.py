@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from sensigap import cohorts, cost, estimate, records
+from sensigap.datasets.known import KNOWN
 from sensigap.declarations import MEASURES
 from sensigap.estimate import Estimate
 from sensigap.workplan import OldResultsError, WorkPlan
@@ -97,25 +98,26 @@ def test_odd_timings_are_passed_over(plan, tmp_path):
     [{"width": 128}, {"depth": 5}, {"steps": 5000}, {"batch_size": 256}, {"optimizer": "lbfgs"}],
 )
 def test_more_work_costs_more(more):
-    assert cost.training_flops(dataclasses.replace(BASE, **more)) > cost.training_flops(BASE)
-    larger = dataclasses.replace(BASE, **more)
+    larger, facts = dataclasses.replace(BASE, **more), KNOWN[BASE.dataset]
+    assert cost.training_flops(larger, facts) > cost.training_flops(BASE, facts)
     if more.keys() & {"width", "depth"}:
         settings = {
-            "jacobian": {"training_points": 300},
+            "jacobian": {"points": 300, "training_points": 300},
             "transitions": {"points": 300, "precision": 0.01, "least": 150},
             "complexity": {"points": 200, "draws": 10},
             "ellipses": {"count": 8, "angles": 192},
             "slices": {},
         }
         for name, given in settings.items():
-            assert cost.measuring_flops(name, larger, given) > cost.measuring_flops(
-                name, BASE, given
+            assert cost.measuring_flops(name, larger, facts, given) > cost.measuring_flops(
+                name, BASE, facts, given
             )
-        assert cost.training_bytes([larger]) > cost.training_bytes([BASE])
+        assert cost.training_bytes([larger], facts) > cost.training_bytes([BASE], facts)
 
 
 def test_transitions_cost_what_their_precision_asks_for():
     """STATISTICS, section 4: 140 points for 1%, and their number goes with 1 / precision^2."""
+    facts = KNOWN[BASE.dataset]
     for points, precision, least, expected in (
         (300, 0.01, 25, 140),
         (300, 0.01, 150, 150),
@@ -124,8 +126,8 @@ def test_transitions_cost_what_their_precision_asks_for():
         (100, 0.02, 150, 100),
     ):
         settings = {"points": points, "precision": precision, "least": least}
-        found = cost.measuring_flops("transitions", BASE, settings)
-        one = cost.measuring_flops("transitions", BASE, settings | {"points": 1})
+        found = cost.measuring_flops("transitions", BASE, facts, settings)
+        one = cost.measuring_flops("transitions", BASE, facts, settings | {"points": 1})
         assert found == pytest.approx(expected * one), settings
 
 
@@ -143,7 +145,8 @@ def test_the_time_of_a_step_is_about_what_was_measured():
             BASE, dataset=inputs, width=width, depth=depth, batch_size=batch, steps=1
         )
         longer = dataclasses.replace(spec, steps=1001)
-        step = (cost.training_flops(longer) - cost.training_flops(spec)) / 1000 / cost.CORE_RATE
+        more = cost.training_flops(longer, KNOWN[inputs]) - cost.training_flops(spec, KNOWN[inputs])
+        step = more / 1000 / cost.CORE_RATE
         assert 0.6 < 1e6 * step / measured < 1.7, (inputs, width, depth)
 
 

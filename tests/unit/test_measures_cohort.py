@@ -22,7 +22,7 @@ from sensigap.measures.cohort import ellipses, jacobian, slices, store
 from sensigap.schema import SCHEMAS
 from sensigap.weights_header import read_header
 
-JACOBIAN = {"training_points": 7, "seed": 0}
+JACOBIAN = {"points": 10_000, "training_points": 7, "seed": 0}
 POINTS = {"points": 5, "precision": 0.01, "least": 150, "seed": 0}
 ELLIPSES = {"count": 2, "angles": 24, "seed": 0}
 SLICES = {"margin": 0.25, "seed": 0}
@@ -117,7 +117,7 @@ def test_sensitivity_at_training_points(files, images, monkeypatch):
     specs, stack, arguments = files
     measure("jacobian", arguments, **JACOBIAN)
     few = survey.load(arguments[-1], "jacobian")
-    measure("jacobian", arguments, training_points=1000, seed=0)
+    measure("jacobian", arguments, points=10_000, training_points=1000, seed=0)
     whole = survey.load(arguments[-1], "jacobian")
     for k, order in enumerate(members(whole, specs)):
         subset = datasets.training_subset(images, 100, specs[order].subset_seed)

@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from sensigap import cost, networks, seeds
+from sensigap.datasets.known import KNOWN
 from sensigap.training.batches import batches
 from sensigap.training.noise import NoiseStream
 from sensigap.training.passes import Layout
@@ -130,5 +131,5 @@ def test_its_cost_is_counted():
     plain = make_spec(batch_size=64, steps=1000)
     noisy = dataclasses.replace(plain, input_noise=0.1)
     numbers = 1000 * 64 * 64
-    more = cost.training_flops(noisy) - cost.training_flops(plain)
+    more = cost.training_flops(noisy, KNOWN["digits"]) - cost.training_flops(plain, KNOWN["digits"])
     assert 1e-9 < more / cost.CORE_RATE / numbers < 4e-9  # seconds a number

@@ -1,12 +1,17 @@
 """A data set as a Zarr store, downloaded or read from the data folder."""
 
 from job import job
+from sensigap.config import load
 from sensigap.datasets import prepare
 
 if __name__ == "__main__":
     with job(snakemake):
+        name, _, content = snakemake.wildcards.data.rpartition("-")
+        study = load(snakemake.config)
         prepare(
-            snakemake.wildcards.data.rpartition("-")[0],
+            name,
             snakemake.output[0],
-            snakemake.config.get("data_root"),
+            study.data_root,
+            source=study.source(name),
+            content=content,
         )

@@ -1,5 +1,6 @@
 """Faults between the keys of a configuration, looked for in whatever part of it is valid."""
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 from sensigap.config.faults import Fault, Path, near_miss, written
 from sensigap.config.models import SETTINGS
 from sensigap.config.valid import FAULTY, Valid, as_list, as_mapping
+from sensigap.datasets import own
 from sensigap.datasets.known import KNOWN
 from sensigap.factors import FACTORS, FULL_BATCH_IDLE
 
@@ -31,6 +33,8 @@ def faults_between(valid: Valid) -> list[Fault]:
 _TAKEN = ("datasets", "networks", "readme.md")
 #: names that Windows keeps for devices, whatever their ending
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
+#: names of data sets: '-' ends them in names of folders
+_DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{,31}", re.A)
 # ASSUME: a hundred times the paper's 10,000 networks are more than anyone trains; the plan of so
 # many takes a minute
 _MOST_NETWORKS = 1_000_000
@@ -84,15 +88,58 @@ def _number_of_networks(valid: Valid) -> Iterator[Fault]:
             return
 
 
+def _sources(valid: Valid) -> Iterator[Fault]:
+    for name, settings in valid.section("datasets").items():
+        if not _DATASET_NAME.fullmatch(name):
+            yield Fault(
+                ("datasets", name),
+                f"found the name {written(name)}",
+                "at most 32 letters, digits and '_', the first a letter",
+            )
+            continue
+        if settings is FAULTY:
+            continue
+        path, given = ("datasets", name), [key for key in own.KEYS if settings.get(key) is not None]
+        paths = [key for key in given if key in ("folder", "arrays")]
+        if len(paths) == 2:
+            yield Fault((*path, "arrays"), "found folder and arrays", "one of them")
+        elif not paths and name not in KNOWN:
+            yield Fault(
+                path,
+                "unknown data set",
+                f"{', '.join(KNOWN)}, or any name with a folder or arrays of one's own",
+                near_miss(name, KNOWN),
+            )
+        elif not paths and (idle := [key for key in given if settings[key] not in (False, 0)]):
+            yield Fault(
+                (*path, idle[0]),
+                f"found {written(settings[idle[0]])}",
+                "only with folder or arrays, images of one's own",
+                f"a published set is taken as it is; add folder: for other files of {name}",
+            )
+        elif name in valid.refused:
+            error = valid.refused[name]
+            found = error.found if isinstance(error, own.SourceError) else str(error)
+            remedy = error.remedy if isinstance(error, own.SourceError) else ""
+            yield Fault(
+                (*path, paths[0]),
+                found,
+                "pictures in a folder a class, alone or within train and test"
+                if paths[0] == "folder"
+                else "images and their classes in an .npz file",
+                remedy,
+            )
+
+
 def _dataset_settings(valid: Valid) -> Iterator[Fault]:
     for name in valid.listed:
-        facts, path = KNOWN[name], ("datasets", name)
+        facts, path = valid.facts[name], ("datasets", name)
         size, shift = valid.dataset(name, "train_size"), valid.dataset(name, "max_shift")
         if size is not None and size > facts.train_size:
             yield Fault(
                 (*path, "train_size"),
                 f"found {size}",
-                f"at most {facts.train_size}, the published training set of {name}",
+                f"at most {facts.train_size}, the training set of {name}",
                 "write null for the whole set",
             )
         side = min(facts.height, facts.width)
@@ -106,7 +153,7 @@ def _dataset_settings(valid: Valid) -> Iterator[Fault]:
 
 def _dataset_lists(valid: Valid) -> Iterator[Fault]:
     listed, settings = valid.listed, valid.mapping.get("datasets")
-    doubtful = not isinstance(settings, dict) or FAULTY in settings.values()
+    doubtful = not isinstance(settings, dict) or {*settings} != {*listed}
     for path, block in valid.blocks():
         named = as_list(block.get("datasets"))
         yield from _duplicates((*path, "datasets"), named)
@@ -299,10 +346,10 @@ def _factors(valid: Valid) -> Iterator[Fault]:
         if name not in FACTORS:
             continue  # an unknown key, which is told already
         record = FACTORS[name]
-        for own in record.own:
-            if own in axes:
+        for hyperparameter in record.own:
+            if hyperparameter in axes:
                 yield Fault(
-                    (*path, own),
+                    (*path, hyperparameter),
                     "the factor's own hyper-parameter cannot be an axis",
                     "any other hyper-parameter",
                     "leave it out: the factor sets it on both sides of a pair",
@@ -329,7 +376,7 @@ def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:
     slices = {**SETTINGS["slices"]().model_dump(), **as_mapping(measures.get("slices", {}))}
     asks_ellipses = isinstance(ellipses["share"], float | int) and ellipses["share"] > 0
     for name in valid.listed:
-        size, classes = valid.dataset(name, "train_size"), KNOWN[name].classes
+        size, classes = valid.dataset(name, "train_size"), valid.facts[name].classes
         least = 2 * classes + 1
         if size is None or size >= least:
             continue
@@ -351,22 +398,44 @@ def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:
             )
 
 
-def _transition_points(valid: Valid) -> Iterator[Fault]:
-    points = valid.section("measures", "transitions").get("points")
-    for name in valid.listed:
-        size = KNOWN[name].test_size
+def _test_points(valid: Valid) -> Iterator[Fault]:
+    """Points of a measure are test points, and those of transitions among those of Jacobians."""
+    asked = {name: valid.section("measures", name) for name in ("jacobian", "transitions")}
+    for measure, name in itertools.product(asked, valid.listed):
+        points, size = asked[measure].get("points"), valid.facts[name].test_size
         if isinstance(points, int) and points > size:
             yield Fault(
-                ("measures", "transitions", "points"),
+                ("measures", measure, "points"),
                 f"found {points}",
                 f"at most {size}, the test set of {name}",
             )
+    most = asked["jacobian"].get("points")
+    if not isinstance(most, int):
+        return
+    given = asked["transitions"].get("points")
+    usual = max((valid.facts[name].transition_points for name in valid.listed), default=0)
+    paths = given if isinstance(given, int) else usual
+    if paths > most:
+        yield Fault(
+            ("measures", "jacobian", "points"),
+            f"found {most}",
+            f"at least {paths}, the points of transitions, which are among them",
+            "or lower measures.transitions.points",
+        )
+    seeds = [asked[measure].get("seed", 0) for measure in asked]
+    if FAULTY not in seeds and seeds[0] != seeds[1]:
+        yield Fault(
+            ("measures", "jacobian", "seed"),
+            f"found {seeds[0]}, and {seeds[1]} for transitions",
+            "one seed for both, where jacobian.points are not all",
+        )
 
 
 _CHECKS: tuple[Callable[[Valid], Iterator[Fault]], ...] = (
     _study_name,
     _data_root,
     _number_of_networks,
+    _sources,
     _dataset_settings,
     _dataset_lists,
     _axis_values,
@@ -380,5 +449,5 @@ _CHECKS: tuple[Callable[[Valid], Iterator[Fault]], ...] = (
     _full_batch_precision,
     _factors,
     _ellipses_and_slices,
-    _transition_points,
+    _test_points,
 )

@@ -161,8 +161,7 @@ def _allowed(node: Mapping[str, Any]) -> str:
         case "object" if "properties" in node:
             return f"a mapping with keys among {', '.join(node['properties'])}"
         case "object":
-            names = node.get("propertyNames", {}).get("enum", [])
-            return f"a mapping with at least one key, each one of {', '.join(names)}"
+            return "a mapping with at least one key, each the name of a data set"
         case "string" if "enum" in node:
             return f"one of {', '.join(node['enum'])}"
         case "string" if "const" in node:
@@ -231,7 +230,7 @@ def _path(location: tuple[str | int, ...]) -> Path:
 
 def _unknown_key(path: Path, mapping: Mapping[str, Any]) -> Fault:
     parent, _ = without_null(node_at(path[:-1], mapping))
-    keys = list(parent.get("properties", {})) or parent.get("propertyNames", {}).get("enum", [])
+    keys = list(parent["properties"])
     present = _at(mapping, path[:-1])
     free = [key for key in keys if key not in present] if isinstance(present, dict) else keys
     remedy = near_miss(path[-1], free) or near_miss(path[-1], keys)

@@ -11,25 +11,66 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from sensigap.config.base import Section, key
 from sensigap.config.hyperparameters import Axes, Defaults, Row
+from sensigap.datasets import own
 from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.datasets.pictures import Preparation
 from sensigap.declarations import MEASURES, Measure
 from sensigap.factors import FACTORS
 from sensigap.spec import SEED_MAX
-
-DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
 
 # --- data sets ------------------------------------------------------------------------------------
 
 
 class Dataset(Section):
-    """How a data set is used; null stands for the data set's own default."""
+    """Where a data set's images lie, and how they are used.
 
+    null stands for the data set's own default; the first keys, but for folder and arrays, are for
+    images of one's own alone.
+    """
+
+    folder: str | None = key(
+        "folder of pictures of one's own: train and test with a folder a class in each, or a "
+        "folder a class, of which a seeded share tests; ~ and $VARIABLES stand for what they are",
+        default=None,
+        min_length=1,
+    )
+    arrays: str | None = key(
+        "an .npz file of one's own instead: train_images, train_labels, test_images and "
+        "test_labels (or x_train, y_train, x_test, y_test), or images and labels, of which a "
+        "seeded share tests; images uint8 (image, row, column[, channel])",
+        default=None,
+        min_length=1,
+    )
+    test_share: float | None = key(
+        "share of each class that tests, where the files have no split; null: 0.25",
+        default=None,
+        ge=0.01,
+        le=0.99,
+    )
+    split_seed: int = key(
+        "decides which images test, where the files have no split", default=0, ge=0, le=SEED_MAX
+    )
+    resize: int | None = key(
+        "what the shorter side of each picture is scaled to, before it is cropped; null: as it is",
+        unit="pixels",
+        default=None,
+        ge=1,
+        le=4_096,
+    )
+    centre_crop: int | None = key(
+        "side of the square that is cut out of the middle of each picture; null: nothing is cut",
+        unit="pixels",
+        default=None,
+        ge=1,
+        le=4_096,
+    )
+    grey: bool = key("whether colours are given up", default=False)
     train_size: int | None = key(
-        "training images, a seeded subset; null: the whole published training set",
+        "training images, a seeded subset; null: the whole training set",
         unit="images",
         default=None,
         ge=1,
-        le=60_000,
+        le=100_000_000,
     )
     subset_seed: int = key(
         "decides which training images the subset holds; no meaning for the whole set",
@@ -39,15 +80,15 @@ class Dataset(Section):
     )
     max_shift: int | None = key(
         "largest random translation of augmented images, each way, below the image's height and "
-        "width; null: 1 for digits, 4 elsewhere",
+        "width; null: an eighth of them, 1 for digits and 4 for the other known ones",
         unit="pixels",
         default=None,
         ge=0,
-        le=31,
+        le=4_095,
     )
     flip: bool | None = key(
-        "whether augmented images are also mirrored left to right at random; null: false for "
-        "digits and mnist, true elsewhere",
+        "whether augmented images are also mirrored left to right at random; null: true for "
+        "fashion_mnist, cifar10 and cifar100, false elsewhere",
         default=None,
     )
     shift_mode: Literal["zeros", "wrap"] = key(
@@ -64,14 +105,15 @@ class Dataset(Section):
     )
     input_noise: float | None = key(
         "input_noise of the factor noise; null: by the distance between classes, 0.47 for digits, "
-        "0.6 for mnist and cifar10, 0.3 for fashion_mnist, 0.52 for cifar100",
+        "0.6 for mnist and cifar10, 0.3 for fashion_mnist, 0.52 for cifar100, and of one's own "
+        "images the 1% quantile of that distance over sqrt(d)",
         default=None,
         ge=0.001,
         le=100,
     )
     fit_accuracy: float | None = key(
         "accuracy on the whole, unaugmented training set from which a network counts as fitted; "
-        "null: 1.0, for cifar100 0.999",
+        "null: 1.0, with 100 classes or more 0.999",
         default=None,
         ge=0.01,
         le=1,
@@ -96,7 +138,7 @@ class ResolvedDataset(BaseModel):
 # --- which networks -------------------------------------------------------------------------------
 
 DatasetNames = Annotated[
-    list[DatasetName] | None,
+    list[str] | None,
     Field(
         min_length=1,
         description="data sets covered, each a key of `datasets`; null: all of them",
@@ -311,8 +353,10 @@ class Study(Section):
         default=None,
         min_length=1,
     )
-    datasets: dict[DatasetName, Dataset] = key(
-        "data sets, by name; `digits: {}` takes every default", min_length=1
+    datasets: dict[str, Dataset] = key(
+        "data sets, by name: the known ones below, and any name with images of one's own; "
+        "`digits: {}` takes every default",
+        min_length=1,
     )
     defaults: Defaults = key("hyper-parameters that no axis or row names", default=Defaults())
     survey: list[Block] = key(
@@ -324,6 +368,24 @@ class Study(Section):
     analysis: Analysis = key("statistics of the claims", default=Analysis())
     execution: Execution = key("how the work is cut into jobs", default=Execution())
 
+    def source(self, name: str) -> own.Source | None:
+        """Where a data set's own images lie; None for a published one.
+
+        Raises:
+            KeyError: the study does not use that data set.
+        """
+        return source(name, self.datasets[name])
+
+    def facts(self, name: str) -> DatasetFacts:
+        """What is known of one of the study's data sets; images of one's own are read.
+
+        Raises:
+            KeyError: the study does not use that data set.
+            DatasetError: its images cannot be taken.
+        """
+        where = self.source(name)
+        return own.facts(where) if where else KNOWN[name]
+
     def dataset(self, name: str) -> ResolvedDataset:
         """The settings of one of the study's data sets, defaults filled in.
 
@@ -333,8 +395,7 @@ class Study(Section):
         Raises:
             KeyError: the study does not use that data set.
         """
-        settings, facts = self.datasets[name], KNOWN[name]  # type: ignore[index]
-        return resolve(settings, facts)
+        return resolve(self.datasets[name], self.facts(name))
 
     def settings(self, measure: str, dataset: str) -> dict[str, Any]:
         """The settings of a measure for a data set, with what null stands for filled in.
@@ -344,8 +405,22 @@ class Study(Section):
         given: dict[str, Any] = getattr(self.measures, measure).model_dump()
         for setting in MEASURES[measure].settings:
             if setting.by_dataset and given[setting.name] is None:
-                given[setting.name] = getattr(KNOWN[dataset], setting.by_dataset)
+                given[setting.name] = getattr(self.facts(dataset), setting.by_dataset)
         return given
+
+
+def source(name: str, settings: Dataset) -> own.Source | None:
+    """Where the images of a data set lie, if they are one's own."""
+    if settings.folder is None and settings.arrays is None:
+        return None
+    return own.Source(
+        name,
+        settings.folder,
+        settings.arrays,
+        Preparation(settings.resize, settings.centre_crop, settings.grey),
+        settings.test_share,
+        settings.split_seed,
+    )
 
 
 def resolve(settings: Dataset, facts: DatasetFacts) -> ResolvedDataset:

@@ -11,8 +11,10 @@ from typing import Any
 
 from sensigap.config.faults import Fault, Path
 from sensigap.config.hyperparameters import Defaults
-from sensigap.config.models import Dataset, resolve
-from sensigap.datasets.known import KNOWN
+from sensigap.config.models import Dataset, resolve, source
+from sensigap.datasets import own
+from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.datasets.places import DatasetError
 from sensigap.factors import FACTORS, Factor, OfDataset
 
 #: stands in for a value in which a fault has been found already
@@ -49,6 +51,8 @@ class Valid:
 
     def __init__(self, mapping: Mapping[str, Any], faults: Iterable[Fault]) -> None:
         self.mapping: dict[str, Any] = _copied(mapping)
+        #: data set -> why its own images cannot be taken
+        self.refused: dict[str, DatasetError] = {}
         for fault in faults:
             *parents, last = fault.path
             place: Any = self.mapping
@@ -66,18 +70,46 @@ class Valid:
             section = as_mapping(section).get(step)
         return as_mapping(section)
 
+    @functools.cached_property
+    def facts(self) -> dict[str, DatasetFacts]:
+        """What is known of the data sets that the study lists, of those whose images are sound.
+
+        Faults of one's own images are gathered in `refused`.
+        """
+        found = {}
+        for name in self.section("datasets"):
+            settings = self._settings(name)
+            where = settings and source(name, settings)
+            if where:
+                try:
+                    found[name] = own.facts(where)
+                except DatasetError as error:
+                    self.refused[name] = error
+            elif name in KNOWN:
+                found[name] = KNOWN[name]
+        return found
+
     @property
     def listed(self) -> tuple[str, ...]:
-        """Known data sets that the study lists."""
-        return tuple(name for name in self.section("datasets") if name in KNOWN)
+        """Data sets that the study lists and that are known, or can be read."""
+        return tuple(self.facts)
+
+    def _settings(self, name: str) -> Dataset | None:
+        """The sound settings of a data set; None where what decides its images is not sound."""
+        settings = self.section("datasets")[name]
+        if settings is FAULTY:
+            return None
+        sound = {key: value for key, value in settings.items() if value is not FAULTY}
+        if ({*settings} - {*sound}) & {*own.KEYS}:
+            return None
+        return Dataset.model_construct(**sound)
 
     def dataset(self, name: str, key: str) -> Any:
         """A setting of a listed data set, default filled in; None where it is faulty."""
-        settings = self.section("datasets")[name]
-        if settings is FAULTY or settings.get(key) is FAULTY:
+        settings = self._settings(name)
+        if settings is None or self.section("datasets")[name].get(key) is FAULTY:
             return None
-        sound = {k: value for k, value in settings.items() if value is not FAULTY}
-        return getattr(resolve(Dataset.model_construct(**sound), KNOWN[name]), key)
+        return getattr(resolve(settings, self.facts[name]), key)
 
     def blocks(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """The survey's blocks and the factors, with their paths."""

@@ -24,7 +24,7 @@ class Images:
         train_labels: int64 (sample,), the true classes.
         test_images: as train_images.
         test_labels: as train_labels.
-        name: a key of `KNOWN`.
+        name: of the data set.
         class_names: one a class.
     """
 
@@ -49,6 +49,11 @@ class Images:
             plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
             digest.update(np.ascontiguousarray(plain).data)
         return digest.hexdigest()
+
+    @property
+    def test_size(self) -> int:
+        """Images of the test set."""
+        return len(self.test_labels)
 
     @property
     def inputs(self) -> int:

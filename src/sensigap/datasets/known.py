@@ -2,14 +2,32 @@
 
 import dataclasses
 import hashlib
+from typing import Protocol
+
+
+class Sizes(Protocol):
+    """What of a data set decides how much work a network is."""
+
+    @property
+    def inputs(self) -> int:
+        """Dimension d of an input."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+
+    @property
+    def test_size(self) -> int:
+        """Images of the test set."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
-    """A published data set and this study's defaults for it (STUDY, 'Data' and 'Networks')."""
+    """A data set and this study's defaults for it (STUDY, 'Data' and 'Networks')."""
 
-    #: checksum of what was published, named by its kind: 'sha256' of training images, training
-    #: labels, test images and test labels one after the other, or 'md5' of the archive
+    #: checksum of what was published, or found in files of one's own, named by its kind: 'sha256'
+    #: of training images, training labels, test images and test labels one after the other, or
+    #: 'md5' of the archive
     published: str
     #: images in the published training and test set
     train_size: int
@@ -124,6 +142,6 @@ KNOWN: dict[str, DatasetFacts] = {
 }
 
 
-def store_name(dataset: str) -> str:
+def store_name(dataset: str, facts: DatasetFacts) -> str:
     """Name of a data set's store without its ending: changed content is another store."""
-    return f"{dataset}-{KNOWN[dataset].content}"
+    return f"{dataset}-{facts.content}"

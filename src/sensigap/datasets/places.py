@@ -29,13 +29,13 @@ def root(data_root: str | Path | None) -> Root:
         DatasetError: the folder names a variable that is not set.
     """
     if data_root is not None:
-        return Root(_expanded(str(data_root), "data_root"), "data_root")
+        return Root(expanded(str(data_root), "data_root"), "data_root")
     if os.environ.get(ENVIRONMENT):
-        return Root(_expanded(os.environ[ENVIRONMENT], f"${ENVIRONMENT}"), f"${ENVIRONMENT}")
+        return Root(expanded(os.environ[ENVIRONMENT], f"${ENVIRONMENT}"), f"${ENVIRONMENT}")
     return Root(Path("data"), f"the default, as neither data_root nor ${ENVIRONMENT} is set")
 
 
-def _expanded(text: str, named_by: str) -> Path:
+def expanded(text: str, named_by: str) -> Path:
     """The path that a text means."""
     for name in re.findall(r"\$(?:\{(\w+)\}|(\w+))", text):
         variable = name[0] or name[1]

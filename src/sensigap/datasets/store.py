@@ -6,39 +6,57 @@ from pathlib import Path
 
 import numpy as np
 
+from sensigap.datasets import own
 from sensigap.datasets.images import Images, first_constant
 from sensigap.datasets.known import KNOWN
 from sensigap.datasets.sources import DatasetError, checksum_fault, read
 
 
-def prepare(name: str, store: str | Path, data_root: str | Path | None = None) -> None:
-    """Reads a published data set and writes it as a Zarr store, whole or not at all.
+def prepare(
+    name: str,
+    store: str | Path,
+    data_root: str | Path | None = None,
+    *,
+    source: own.Source | None = None,
+    content: str | None = None,
+) -> None:
+    """Reads a data set and writes it as a Zarr store, whole or not at all.
 
     The store has the groups train and test, with image (sample, channel, row, column) uint8 and
     label (sample,) int64; its attributes say where the images come from and hold a SHA-256 of each
     group.
 
     Args:
-        name: a key of `KNOWN`.
+        name: a key of `KNOWN`; with `source` any name.
         store: the store's folder; an existing one is replaced.
         data_root: folder in torchvision's layout; None: $SENSIGAP_DATA, else data/. Files that
             are not there are unpacked from a published archive that is, or downloaded into it,
             once. Not used for the embedded digits.
+        source: images of one's own instead.
+        content: `DatasetFacts.content` of these when the run was planned; None: whatever they are.
 
     Raises:
         DatasetError: the data set is unknown, its files are missing and cannot be downloaded, or
-            what they hold is not as published.
+            what they hold is not as published, or not what it was.
     """
     import xarray as xr
 
     from sensigap import survey
 
-    if name not in KNOWN:
+    if source is None and name not in KNOWN:
         near = difflib.get_close_matches(name, KNOWN, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise DatasetError(f"unknown data set {name!r}: expected one of {', '.join(KNOWN)}{hint}")
-    images, source = read(name, data_root, Path(store).absolute().parent)
-    _check(images)
+    if source:
+        images, origin = own.read(source)
+        if content not in (None, own.facts_of(images).content):
+            raise DatasetError(
+                f"{name}: the images in {source.path} are others than when the run was planned. "
+                "Run again: their networks are planned anew."
+            )
+    else:
+        images, origin = read(name, data_root, Path(store).absolute().parent)
+        _check(images)
     groups = {
         "train": (images.train_images, images.train_labels),
         "test": (images.test_images, images.test_labels),
@@ -59,7 +77,7 @@ def prepare(name: str, store: str | Path, data_root: str | Path | None = None) -
         },
         attributes=survey.provenance(
             name=name,
-            source=source,
+            source=origin,
             class_names=list(images.class_names),
         ),
     )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sensigap.datasets.known import DatasetFacts
+from sensigap.datasets.known import DatasetFacts, Sizes
 from sensigap.spec import SEED_MAX, NetworkSpec
 
 Settings = Mapping[str, Any]
@@ -152,7 +152,7 @@ class Measure:
     stored: Callable[[DatasetFacts, Settings], float] = lambda facts, settings: 1e3
 
 
-def weights_between(spec: NetworkSpec, facts: DatasetFacts) -> tuple[int, int, int]:
+def weights_between(spec: NetworkSpec, facts: Sizes) -> tuple[int, int, int]:
     """Weights of the first layer, of all layers between hidden ones, and of the last."""
     return (
         facts.inputs * spec.width,

@@ -167,7 +167,7 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
         "every hyper-parameter and seed but the factor; both sides fit their training set. The "
         "side presumed to generalize worse stands on the vertical axis, the better one on the "
         "horizontal axis: above the diagonal, the worse side has the larger value. Rows: "
-        "generalization gap (difference of accuracies), mean Jacobian norm over all test points, "
+        "generalization gap (difference of accuracies), mean Jacobian norm over the test points, "
         "mean transitions over the network's own test points. "
     )
     text += "".join(f"{record.caption} " for record in FACTORS.values() if record.caption)

@@ -104,7 +104,7 @@ def _caption(counts: Counts, hyperparameter: str) -> str:
     return titled(
         "sensitivity",
         "Each mark is one network of the survey that fits its training set: its generalization gap "
-        "against the mean over all test points of the norm of its softmax output's Jacobian "
+        "against the mean over the test points of the norm of its softmax output's Jacobian "
         "(inputs standardised; logarithmic axis). Left: coloured by test accuracy; right: by "
         f"{hyperparameter.replace('_', ' ')}. ρ: Spearman's rank correlation over the marks of the "
         "panel. " + counts_sentence("fitted network", counts),

@@ -232,7 +232,7 @@ class _Cohort:
     _counted = 0.0
 
     def _flops(self, spec: NetworkSpec) -> float:
-        return cost.training_flops(spec)
+        return cost.training_flops(spec, self.images)
 
     def _layout(self, spec: NetworkSpec) -> Layout:
         return Layout(self.images.inputs, spec.depth, spec.width, self.images.classes)

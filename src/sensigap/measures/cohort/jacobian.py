@@ -1,4 +1,4 @@
-"""Jacobian norms, loss and margin of a cohort's networks at every test point."""
+"""Jacobian norms, loss and margin of a cohort's networks at test points."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,7 @@ from sensigap.measures.cohort.members import (
     once_a_subset,
     sample_coordinates,
     silent,
+    test_points,
 )
 from sensigap.measures.jacobian import TEMPERED, jacobian_norm, measure_points
 from sensigap.networks import Stack
@@ -35,28 +36,32 @@ def measure(
     members: Sequence[Member],
     images: Images,
     *,
+    points: int,
     training_points: int,
     seed: int,
     device: str = "cpu",
     advance: Advance = silent,
 ) -> xr.Dataset:
-    """Jacobian norms, loss and margin of networks at every test point.
+    """Jacobian norms, loss and margin of networks at test points.
 
     The mean norm at some of its training points is measured beside them.
 
     Args:
         members: the networks, one a stack.
         images: their data set.
+        points: test points at most, the first of the order of `members.test_points`.
         training_points: number of points, unaugmented, of each network's training subset; all of
             them if there are fewer.
-        seed: of their choice, which depends on the subset and on nothing else.
+        seed: of that order, and of the choice of training points, which depends on the subset and
+            on nothing else.
         device: where the Jacobians are computed, as torch.device takes it.
         advance: is told the share of the work that has been done since the last call.
 
     Returns:
-        Schema 'jacobian'.
+        Schema 'jacobian'; `sample` holds the test points in the order of the test set.
     """
-    labels = torch.from_numpy(images.test_labels)
+    samples = np.sort(test_points(images, points, seed))
+    labels = torch.from_numpy(images.test_labels[samples])
     members = [(spec, stack.to(torch.device(device))) for spec, stack in members]
     columns = {name: np.zeros((len(members), len(labels))) for name in (*_AT_POINTS, *_AVERAGED)}
     train_sensitivity, margins = np.zeros((2, len(members)))
@@ -64,13 +69,14 @@ def measure(
     part_done = 1 / max(len(members) * (len(parts) + 1), 1)
     # the temperatures come first, by a pass without Jacobians, so that these are measured once
     for start in parts:
-        x = torch.from_numpy(standardise(images.test_images[start : start + parts.step]))
+        chosen = samples[start : start + parts.step]
+        x = torch.from_numpy(standardise(images.test_images[chosen]))
         for k, (_, stack) in enumerate(members):
             z = stack.logits(x.to(stack.device, stack.dtype))[0].double()
             margins[k] += float(_top_two_margin(z).sum()) / len(labels)
     for start in parts:
         part = slice(start, start + parts.step)
-        x = torch.from_numpy(standardise(images.test_images[part]))
+        x = torch.from_numpy(standardise(images.test_images[samples[part]]))
         for k, (_, stack) in enumerate(members):
             # a network whose logits all tie has none
             temperature = margins[k] / TEMPERED_MARGIN if margins[k] > 0 else 1.0
@@ -111,7 +117,7 @@ def measure(
                 np.where(margins > 0, means["tempered_norm"], np.nan),
             ),
         },
-        sample_coordinates(members, np.arange(len(labels)), images.test_labels),
+        sample_coordinates(members, samples, images.test_labels[samples]),
     )
 
 

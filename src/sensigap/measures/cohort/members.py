@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from sensigap import seeds
+from sensigap.datasets.images import Images
 from sensigap.networks import Stack
 from sensigap.spec import NetworkSpec
 
@@ -30,6 +32,14 @@ def once_a_subset(make: Callable[[NetworkSpec], Made]) -> Callable[[NetworkSpec]
         return made[key]
 
     return cached
+
+
+def test_points(images: Images, points: int, seed: int) -> np.ndarray:
+    """The first so many test images of a seeded order, as indices (point,); all if they are fewer.
+
+    With one seed, measures at fewer points have theirs among those of the others.
+    """
+    return seeds.generator(seed, "transition points").permutation(images.test_size)[:points]
 
 
 def stacked(parts: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

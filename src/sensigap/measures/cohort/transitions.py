@@ -15,10 +15,15 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sensigap import seeds
 from sensigap.datasets.images import Images, standardise
 from sensigap.measures import paths
-from sensigap.measures.cohort.members import Advance, Member, sample_coordinates, silent
+from sensigap.measures.cohort.members import (
+    Advance,
+    Member,
+    sample_coordinates,
+    silent,
+    test_points,
+)
 from sensigap.measures.transitions import transitions
 from sensigap.networks import Stack
 
@@ -78,9 +83,7 @@ def measure(
     Raises:
         ValueError: weights or pre-activations are not finite.
     """
-    available = len(images.test_labels)
-    order = seeds.generator(seed, "transition points").permutation(available)
-    order = order[: min(points, available)]
+    order = test_points(images, points, seed)
     chosen = images.test_images[order]
     x = standardise(chosen).reshape(chosen.shape)
     size = max(1, POLYGON_BYTES // (8 * images.inputs * chosen.shape[3]) // BATCH) * BATCH

@@ -1,0 +1,207 @@
+"""Data sets of one's own: folders of pictures with a folder a class, and arrays in a file.
+
+Shapes, sizes and classes are read, not told. Reading them decides the ids of networks, so it is
+done when a run is planned; what was found is kept in Snakemake's folder for as long as the files
+are the same.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sensigap import seeds
+from sensigap.datasets.arrays import read_arrays
+from sensigap.datasets.folders import read_folder, walk
+from sensigap.datasets.images import Images, noise_dose, standardise
+from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.datasets.pictures import NO_PREPARATION, Part, Preparation, RefusedError
+from sensigap.datasets.places import DatasetError, expanded
+
+#: share of each class that tests, where no split is given
+TEST_SHARE = 0.25
+# ASSUME: the distance between classes shows on this many training images
+_DOSE_IMAGES = 2_000
+# ASSUME: hundred classes and more flicker about a training accuracy of 1, as CIFAR-100 does
+_MANY_CLASSES = 100
+#: keys of a data set's settings that decide its own images
+KEYS = ("folder", "arrays", "resize", "centre_crop", "grey", "test_share", "split_seed")
+#: found facts are kept here, in Snakemake's folder
+_KEPT = Path(".snakemake") / "sensigap" / "datasets"
+#: of what is kept; raised where reading changes
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the images of a data set lie, and what is done to them.
+
+    Attributes:
+        name: of the data set.
+        folder: path of a folder: train and test with a folder a class, or a folder a class.
+        arrays: path of an .npz file instead.
+        preparation: of each picture.
+        test_share: share of each class that tests, where the files have no split.
+        split_seed: of that split.
+    """
+
+    name: str
+    folder: str | None = None
+    arrays: str | None = None
+    preparation: Preparation = NO_PREPARATION
+    test_share: float | None = None
+    split_seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """The configuration's key that names the path."""
+        return "folder" if self.folder else "arrays"
+
+    @property
+    def path(self) -> Path:
+        """The folder or file, with ~ and variables of the environment replaced.
+
+        Raises:
+            DatasetError: it names a variable that is not set.
+        """
+        return expanded(str(self.folder or self.arrays), f"datasets.{self.name}.{self.key}")
+
+
+class SourceError(DatasetError):
+    """The images of a source cannot be taken: what was found, and how to mend it."""
+
+    def __init__(self, source: Source, found: str, remedy: str) -> None:
+        super().__init__(f"datasets.{source.name}: {found}" + (f"; {remedy}" if remedy else ""))
+        self.found, self.remedy = found, remedy
+
+
+def read(source: Source) -> tuple[Images, str]:
+    """The images of a source, and one line that says where they come from.
+
+    Raises:
+        SourceError: files are missing, or cannot be taken; the message names all of them.
+        DatasetError: the path names a variable of the environment that is not set.
+    """
+    path = source.path
+    reader = read_folder if source.folder else read_arrays
+    try:
+        if not path.exists():
+            raise RefusedError(f"found nothing at {path.resolve()}", "correct the path")
+        parts, classes = reader(path, source.preparation, split=source.test_share is not None)
+        if len(parts) == 1:
+            parts = _split(source, parts[0], classes)
+    except RefusedError as error:
+        raise SourceError(source, error.found, error.remedy) from error
+    except OSError as error:
+        reason = f"{path} cannot be read: {error.strerror or error}"
+        raise SourceError(source, reason, "give this user the right to read it") from error
+    (train, train_labels), (test, test_labels) = parts
+    images = Images(train, train_labels, test, test_labels, source.name, classes)
+    return images, f"{source.key} {path.resolve()}"
+
+
+@functools.lru_cache(maxsize=64)
+def facts(source: Source) -> DatasetFacts:
+    """What a source holds: sizes, shape, classes, checksum, and the study's defaults for it.
+
+    They are read once and kept for as long as no file changes its size or time stamp.
+
+    Raises:
+        DatasetError: see `read`.
+    """
+    kept = _KEPT / f"{hashlib.sha256(repr(source).encode()).hexdigest()[:16]}.json"
+    there = source.path.exists()
+    inventory = _inventory(source) if there else ""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        found = json.loads(kept.read_text())
+        # files that were taken away are not needed any more once their store is there
+        if found["version"] == _VERSION and (not there or found["inventory"] == inventory):
+            return DatasetFacts(**found["facts"])
+    if source.folder and there:
+        # it takes seconds, of many images minutes
+        sys.stderr.write(f"Reading the images of {source.name} in {source.path}\n")
+    images, _ = read(source)
+    made = facts_of(images)
+    if kept.parents[2].is_dir():
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            temporary = kept.with_suffix(f".{os.getpid()}")
+            temporary.write_text(
+                json.dumps(
+                    {
+                        "version": _VERSION,
+                        "inventory": inventory,
+                        "facts": dataclasses.asdict(made),
+                    }
+                )
+            )
+            temporary.replace(kept)
+    return made
+
+
+def facts_of(images: Images) -> DatasetFacts:
+    """What images of one's own hold, and the study's defaults for them."""
+    _, channels, height, width = images.train_images.shape
+    known = KNOWN.get(images.name)
+    chosen = seeds.generator(0, "distance between classes").permutation(len(images.train_labels))
+    chosen = np.sort(chosen[:_DOSE_IMAGES])
+    return DatasetFacts(
+        published=f"sha256:{images.checksum}",
+        train_size=len(images.train_labels),
+        test_size=len(images.test_labels),
+        channels=channels,
+        height=height,
+        width=width,
+        classes=images.classes,
+        # ASSUME: an eighth of the side, as for the known data sets; whether a mirrored image keeps
+        # its class is not known
+        max_shift=known.max_shift if known else max(1, (min(height, width) + 4) // 8),
+        flip=known.flip if known else False,
+        transition_points=min(1_000, len(images.test_labels)),
+        input_noise=known.input_noise if known else _dose(images, chosen),
+        fit_accuracy=0.999 if images.classes >= _MANY_CLASSES else 1.0,
+    )
+
+
+def _dose(images: Images, chosen: npt.NDArray[np.int64]) -> float:
+    """The input noise that the classes leave room for, to two digits; see `noise_dose`."""
+    labels = images.train_labels[chosen]
+    if (labels == labels[0]).all():
+        return 0.1
+    dose = noise_dose(standardise(images.train_images[chosen]), labels)
+    return max(0.001, float(f"{dose:.2g}"))
+
+
+def _inventory(source: Source) -> str:
+    """A digest of the names, sizes and time stamps of a source's files."""
+    path = source.path
+    files = [(str(path), path.stat())] if path.is_file() else sorted(walk(path))
+    digest = hashlib.sha256()
+    for file, status in files:
+        line = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _split(source: Source, whole: Part, classes: tuple[str, ...]) -> list[Part]:
+    """A training and a test part: of each class a seeded share tests, one image at least."""
+    share = TEST_SHARE if source.test_share is None else source.test_share
+    tests = np.zeros(len(whole.labels), bool)
+    for label, name in enumerate(classes):
+        of_class = np.flatnonzero(whole.labels == label)
+        if len(of_class) < 2:
+            raise RefusedError(
+                f"the class {name} has one image, which cannot both train and test",
+                "add images, or give a split of your own",
+            )
+        rng = seeds.generator(source.split_seed, f"test images of {name}")
+        count = min(max(1, round(share * len(of_class))), len(of_class) - 1)
+        tests[rng.permutation(of_class)[:count]] = True
+    return [Part(whole.images[chosen], whole.labels[chosen]) for chosen in (~tests, tests)]
