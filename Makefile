@@ -2,6 +2,7 @@
 #   make test-faults                                  trials of damaged files, full disks, killed jobs
 #   make run ARGS="--configfile config/mnist.yaml"    another study
 #   make run ARGS="--resources gpu=4" CORES=16        a machine with four GPUs
+#   make pilot                                        some of the networks, to see whether they fit
 #   make plan                                         what would run; takes the same ARGS
 #   make run VENV=/path/to/environment                one of your own, conda's too; it is left as it is
 PYTHON ?= python3
@@ -24,10 +25,14 @@ endif
 CHECKED := named-study named-test named-dev
 BIN := $(VENV)/bin
 
-.PHONY: run plan test test-faults check format $(CHECKED)
+.PHONY: run pilot plan test test-faults check format $(CHECKED)
 
 run: $(FOR_RUN)
 	@"$(BIN)/python" workflow/run.py --cores $(CORES) $(ARGS)
+
+# networks of the study, trained first: what fits, and how many each claim will have
+pilot: $(FOR_RUN)
+	@"$(BIN)/python" workflow/run.py pilot --forcerun pilot --cores $(CORES) $(ARGS)
 
 plan: $(FOR_RUN)
 	@"$(BIN)/python" workflow/run.py --cores $(CORES) --dry-run $(ARGS)

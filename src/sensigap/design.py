@@ -179,7 +179,7 @@ def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSp
     record = FACTORS[factor]
     for dataset in block.datasets or study.datasets:
         worse, better = (side.made(study.dataset(dataset)) for side in record.sides)
-        for axes in _bases(block):
+        for axes in _bases(block.axes_on(dataset), block.draws):
             values = {**record.usual, **axes}
             yield (
                 network(study, dataset, {**values, **worse}),
@@ -187,20 +187,20 @@ def _pairs(study: Study, factor: str, block: Factor) -> Iterator[tuple[NetworkSp
             )
 
 
-def _bases(block: Factor) -> list[dict[str, Any]]:
+def _bases(axes: Mapping[str, Any], draws: int | None) -> list[dict[str, Any]]:
     """What the pairs of a factor share: all combinations, or `draws` of each architecture.
 
     The combinations of an architecture have an order that depends on their values alone.
     """
-    combinations = list(_grid(block.axes))
-    if block.draws is None:
+    combinations = list(_grid(axes))
+    if draws is None:
         return combinations
     drawn: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
     for i, values in enumerate(combinations):
         name = "/".join(f"{key} {_plain(values[key])}" for key in sorted(values))
         place = seeds.share(0, "pairs of an architecture", name), i
         drawn.setdefault((values.get("depth"), values.get("width")), []).append(place)
-    kept = sorted(i for places in drawn.values() for _, i in sorted(places)[: block.draws])
+    kept = sorted(i for places in drawn.values() for _, i in sorted(places)[:draws])
     return [combinations[i] for i in kept]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sensigap import cohorts, cost, records
+from sensigap import cohorts, cost, pilot, records
 from sensigap.code_digest import code_digest
 from sensigap.config import ConfigError, Fault, load
 from sensigap.datasets import places
@@ -32,6 +32,7 @@ CODE: dict[str, tuple[str, ...]] = {
         for name, measure in MEASURES.items()
     },
     "survey": ("sensigap.assembly",),
+    "pilot": ("sensigap.pilot",),
     "claims": ("sensigap.analysis.claims",),
     "leaderboard": ("sensigap.analysis.leaderboard",),
     "figures": ("sensigap.figures.files",),
@@ -71,18 +72,25 @@ class WorkPlan:
         self.folder = self.root / self.study.study
         self._refuse_old_results()
         self.members = design(self.study)
-        plan = cohorts.extend(
-            cohorts.read_all(self.root / "networks", self.study.datasets),
-            [member.spec for member in self.members.values()],
-            self.study.execution.cohort_tflop * 1e12,
-            lambda spec: cost.cohort_cost(spec, self.study.facts(spec.dataset)),
-        )
+        #: networks that are trained before the others
+        self.pilots = [] if self.study.execution.pilot == "off" else pilot.choose(self.members)
+        plan = cohorts.read_all(self.root / "networks", self.study.datasets)
+        # pilots come first, so that they have cohorts of their own
+        for identities in (self.pilots, self.members):
+            plan = cohorts.extend(
+                plan,
+                [self.members[identity].spec for identity in identities],
+                self.study.execution.cohort_tflop * 1e12,
+                lambda spec: cost.cohort_cost(spec, self.study.facts(spec.dataset)),
+            )
         #: cohort -> the study's networks in it
         self.cohorts = cohorts.members(plan, self.members)
         everyone = cohorts.specs_by_cohort(plan)
         #: cohort -> all its networks; of every cohort of these data sets, and of the study's
         self.known = everyone
         self.specs: dict[str, list[NetworkSpec]] = {name: everyone[name] for name in self.cohorts}
+        #: the cohorts of pilots; of all networks where the study has none
+        self.pilot_cohorts = list(cohorts.members(plan, self.pilots or self.members))
         #: data sets that have networks
         self.datasets = list(dict.fromkeys(map(cohorts.dataset_of, self.cohorts)))
 

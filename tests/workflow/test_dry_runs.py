@@ -122,4 +122,4 @@ def test_the_default_study_is_found_from_another_folder(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert "demo: 650 networks" in told.stdout + told.stderr
+    assert "demo: 658 networks" in told.stdout + told.stderr

@@ -169,6 +169,20 @@ def stale_record(stage):
     )
 
 
+def pilot_settings():
+    """What decides the pilot's findings beside the cohorts trained."""
+    analysis = RUN.study.analysis
+    return {"design": RUN.design_digest(), "needed": analysis.minimum_networks}
+
+
+def pilot_before(cohort):
+    """The pilot's findings where they decide whether a cohort is trained at all."""
+    waits = RUN.study.execution.pilot == "stop" and RUN.pilots
+    if not waits or cohort in RUN.pilot_cohorts or RUN.trained(cohort):
+        return []
+    return [f"{STUDY}/pilot.csv"]
+
+
 def stale_table(output):
     """Of the design, or of the networks of a cohort."""
     checksum = note_of(as_written(output)).read_text() if noted(output) else ""
@@ -188,7 +202,7 @@ def all_stale():
         ),
         *stale_table(f"{STUDY}/design.csv"),
         *(m for dataset in RUN.datasets for m in stale_survey(dataset)),
-        *(m for stage in RECORDS for m in stale_record(stage)),
+        *(m for stage in AFTER_SURVEYS for m in stale_record(stage)),
     ]
     for path, why in RUN.faults.items():
         print(f"{path} is damaged ({why}): it is made again.", file=sys.stderr)
@@ -197,11 +211,13 @@ def all_stale():
 
 # stage -> the record that lies beside its files
 RECORDS = {
+    "pilot": "pilot.record.json",
     "claims": "claims.record.json",
     "leaderboard": "leaderboard.record.json",
     "figures": "figures/record.json",
     "report": "report.record.json",
 }
+AFTER_SURVEYS = tuple(stage for stage in RECORDS if stage != "pilot")
 
 
 def survey_settings(dataset):
@@ -224,6 +240,7 @@ def everything():
         *cohort_files("weights.safetensors"),
         *cohort_files("training.zarr"),
         *(store for name in MEASURES for store in measure_stores(name)),
+        *([f"{STUDY}/pilot.csv"] if RUN.pilots else []),
         f"{STUDY}/design.csv",
         *surveys(),
         *analysis_files(),
@@ -238,7 +255,7 @@ def analysis_files():
         f"{STUDY}/leaderboard.csv",
         *figure_files(),
         f"{STUDY}/report.html",
-        *(f"{STUDY}/{record}" for record in RECORDS.values()),
+        *(f"{STUDY}/{RECORDS[stage]}" for stage in AFTER_SURVEYS),
     ]
 
 

@@ -34,6 +34,7 @@ rule train:
             data_store(wildcards.cohort), RUN.trained(wildcards.cohort)
         ),
         stale=lambda wildcards: stale_training(wildcards.cohort),
+        pilot=lambda wildcards: pilot_before(wildcards.cohort),
     output:
         weights="results/networks/{cohort}/weights.safetensors",
         training=directory("results/networks/{cohort}/training.zarr"),
@@ -41,6 +42,7 @@ rule train:
         "results/networks/{cohort}/train.log",
     benchmark:
         "results/networks/{cohort}/train.tsv"
+    priority: lambda wildcards: 50 if wildcards.cohort in RUN.pilot_cohorts else 0
     conda:
         "../../envs/sensigap.yaml"
     threads: 1
@@ -57,3 +59,26 @@ rule train:
         "Training the networks of {wildcards.cohort}"
     script:
         "../scripts/train.py"
+
+
+rule pilot:
+    """Says what the networks that are trained first foretell: how many will fit, of each claim."""
+    input:
+        training=lambda wildcards: cohort_files("training.zarr", RUN.pilot_cohorts),
+    output:
+        table=f"{STUDY}/pilot.csv",
+        text=f"{STUDY}/pilot.txt",
+        record=f"{STUDY}/{RECORDS['pilot']}",
+    log:
+        f"{STUDY}/logs/pilot.log",
+    priority: 60
+    localrule: True
+    conda:
+        "../../envs/sensigap.yaml"
+    params:
+        code=RUN.code("pilot"),
+        settings=pilot_settings(),
+    message:
+        "Looking at the pilot"
+    script:
+        "../scripts/pilot.py"

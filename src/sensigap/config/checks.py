@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sensigap.config.faults import Fault, Path, near_miss, written
@@ -11,7 +11,7 @@ from sensigap.config.models import SETTINGS
 from sensigap.config.valid import FAULTY, Valid, as_list, as_mapping
 from sensigap.datasets import own
 from sensigap.datasets.known import KNOWN
-from sensigap.factors import FACTORS, FULL_BATCH_IDLE
+from sensigap.factors import FACTORS, FULL_BATCH_IDLE, Factor
 
 
 def faults_between(valid: Valid) -> list[Fault]:
@@ -122,11 +122,11 @@ def _sources(valid: Valid) -> Iterator[Fault]:
             found = error.found if isinstance(error, own.SourceError) else str(error)
             remedy = error.remedy if isinstance(error, own.SourceError) else ""
             yield Fault(
-                (*path, paths[0]),
+                (*path, *paths),
                 found,
-                "pictures in a folder a class, alone or within train and test"
-                if paths[0] == "folder"
-                else "images and their classes in an .npz file",
+                "images and their classes in an .npz file"
+                if "arrays" in paths
+                else "pictures in a folder a class, alone or within train and test",
                 remedy,
             )
 
@@ -176,6 +176,13 @@ def _duplicates(path: Path, values: list[Any]) -> Iterator[Fault]:
             )
 
 
+def _axes_of(path: Path, block: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The axes of a block, and those of a factor on single data sets."""
+    yield (*path, "axes"), as_mapping(block.get("axes"))
+    for name, axes in as_mapping(block.get("by_dataset")).items():
+        yield (*path, "by_dataset", name), as_mapping(axes)
+
+
 def _axis_values(valid: Valid) -> Iterator[Fault]:
     for path, block in valid.blocks():
         axes = block.get("axes")
@@ -183,8 +190,9 @@ def _axis_values(valid: Valid) -> Iterator[Fault]:
             yield Fault(
                 (*path, "axes"), "found no axis", "at least one hyper-parameter with its values"
             )
-        for name, values in as_mapping(axes).items():
-            yield from _duplicates((*path, "axes", name), as_list(values))
+        for place, some in _axes_of(path, block):
+            for name, values in some.items():
+                yield from _duplicates((*place, name), as_list(values))
         yield from _duplicates((*path, "rows"), as_list(block.get("rows")))
     slices = valid.section("measures", "slices")
     yield from _duplicates(("measures", "slices", "networks"), as_list(slices.get("networks")))
@@ -341,33 +349,53 @@ def _full_batch_precision(valid: Valid) -> Iterator[Fault]:
 
 
 def _factors(valid: Valid) -> Iterator[Fault]:
-    for name, factor in valid.section("factors").items():
-        axes, path = as_mapping(as_mapping(factor).get("axes")), ("factors", name, "axes")
-        if name not in FACTORS:
-            continue  # an unknown key, which is told already
-        record = FACTORS[name]
-        for hyperparameter in record.own:
-            if hyperparameter in axes:
-                yield Fault(
-                    (*path, hyperparameter),
-                    "the factor's own hyper-parameter cannot be an axis",
-                    "any other hyper-parameter",
-                    "leave it out: the factor sets it on both sides of a pair",
-                )
-        idle = {key: f"the {side.adjective} side" for side in record.sides for key in side.unused}
-        if "optimizer" not in record.own and "lbfgs" in as_list(
-            axes.get("optimizer") or [valid.section("defaults").get("optimizer")]
-        ):
-            idle = dict.fromkeys(FULL_BATCH_IDLE, "lbfgs")
-        for key, who in idle.items():
-            values = as_list(axes.get(key))
-            if len(values) > 1:
-                yield Fault(
-                    (*path, key),
-                    f"found {len(values)} values",
-                    f"one value: {who} does not use it and would be in several pairs",
-                    "" if who != "lbfgs" else "or leave lbfgs out of the optimizers",
-                )
+    for place, factor in valid.blocks():
+        if place[0] != "factors" or place[1] not in FACTORS:
+            continue  # an unknown key is told already
+        yield from _by_dataset(valid, place, factor)
+        for path, axes in _axes_of(place, factor):
+            yield from _factor_axes(valid, FACTORS[str(place[1])], path, axes)
+
+
+def _by_dataset(valid: Valid, place: Path, factor: Mapping[str, Any]) -> Iterator[Fault]:
+    covered = as_list(factor.get("datasets")) or valid.listed
+    if factor.get("datasets") is FAULTY or {*valid.section("datasets")} != {*valid.listed}:
+        return
+    for name in as_mapping(factor.get("by_dataset")):
+        if name not in covered:
+            yield Fault(
+                (*place, "by_dataset", name),
+                f"found {written(name)}",
+                f"data sets that the factor covers: {', '.join(map(str, covered))}",
+                near_miss(name, map(str, covered)),
+            )
+
+
+def _factor_axes(
+    valid: Valid, record: Factor, path: Path, axes: Mapping[str, Any]
+) -> Iterator[Fault]:
+    for hyperparameter in record.own:
+        if hyperparameter in axes:
+            yield Fault(
+                (*path, hyperparameter),
+                "the factor's own hyper-parameter cannot be an axis",
+                "any other hyper-parameter",
+                "leave it out: the factor sets it on both sides of a pair",
+            )
+    idle = {key: f"the {side.adjective} side" for side in record.sides for key in side.unused}
+    if "optimizer" not in record.own and "lbfgs" in as_list(
+        axes.get("optimizer") or [valid.section("defaults").get("optimizer")]
+    ):
+        idle = dict.fromkeys(FULL_BATCH_IDLE, "lbfgs")
+    for key, who in idle.items():
+        values = as_list(axes.get(key))
+        if len(values) > 1:
+            yield Fault(
+                (*path, key),
+                f"found {len(values)} values",
+                f"one value: {who} does not use it and would be in several pairs",
+                "" if who != "lbfgs" else "or leave lbfgs out of the optimizers",
+            )
 
 
 def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:

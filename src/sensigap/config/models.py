@@ -200,6 +200,14 @@ class Factor(Section):
     axes: Axes = key(
         "every combination is one pair; must not hold the factor's own hyper-parameter"
     )
+    by_dataset: dict[str, Axes] = key(
+        "axes of single data sets, by name: each replaces the axis of `axes` that it names",
+        default={},
+    )
+
+    def axes_on(self, dataset: str) -> dict[str, Any]:
+        """The axes on a data set, by hyper-parameter."""
+        return {**self.axes, **self.by_dataset.get(dataset, {})}
 
 
 if TYPE_CHECKING:
@@ -329,6 +337,11 @@ class Execution(Section):
         ge=0.1,
         le=86_400,
     )
+    pilot: Literal["warn", "stop", "off"] = key(
+        "what is done where the networks trained first foretell that too few will fit: warn and go "
+        "on, or stop; off: no network is trained before the others",
+        default="warn",
+    )
     jobs_per_gpu: int = key(
         "jobs that may share a GPU; with 2 on four GPUs: snakemake --resources gpu=8",
         unit="jobs",
@@ -374,7 +387,7 @@ class Study(Section):
         Raises:
             KeyError: the study does not use that data set.
         """
-        return source(name, self.datasets[name])
+        return source(name, self.datasets[name], self.data_root)
 
     def facts(self, name: str) -> DatasetFacts:
         """What is known of one of the study's data sets; images of one's own are read.
@@ -409,10 +422,10 @@ class Study(Section):
         return given
 
 
-def source(name: str, settings: Dataset) -> own.Source | None:
+def source(name: str, settings: Dataset, data_root: str | None) -> own.Source | None:
     """Where the images of a data set lie, if they are one's own."""
     if settings.folder is None and settings.arrays is None:
-        return None
+        return own.stand_in(name, data_root)
     return own.Source(
         name,
         settings.folder,

@@ -79,7 +79,7 @@ class Valid:
         found = {}
         for name in self.section("datasets"):
             settings = self._settings(name)
-            where = settings and source(name, settings)
+            where = settings and source(name, settings, self._data_root)
             if where:
                 try:
                     found[name] = own.facts(where)
@@ -88,6 +88,11 @@ class Valid:
             elif name in KNOWN:
                 found[name] = KNOWN[name]
         return found
+
+    @property
+    def _data_root(self) -> str | None:
+        root = self.mapping.get("data_root")
+        return root if isinstance(root, str) else None
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -128,12 +133,26 @@ class Valid:
             if block.get("search") == "rows":
                 for j, row in enumerate(as_list(block.get("rows"))):
                     groups.append(self._group(block, _row((*path, "rows", j), row)))
+            elif path[0] == "factors":
+                groups += self._pairs(path, block)
             else:
-                factor = FACTORS[str(path[1])] if path[0] == "factors" else None
-                groups.append(self._group(block, _axes(path, block), factor, path))
+                groups.append(self._group(block, _located((*path, "axes"), block.get("axes"))))
         for j, row in enumerate(as_list(self.section("measures", "slices").get("networks"))):
             groups.append(self._group({}, _row(("measures", "slices", "networks", j), row)))
         return groups
+
+    def _pairs(self, path: Path, block: Mapping[str, Any]) -> Iterator[Group]:
+        """The pairs of a factor: those of its axes, and those of data sets with their own."""
+        factor, axes = FACTORS[str(path[1])], _located((*path, "axes"), block.get("axes"))
+        single = as_mapping(block.get("by_dataset"))
+        usual = self._group(block, axes, factor, path)
+        others = tuple(name for name in usual.datasets if name not in single)
+        if others or not single:
+            yield dataclasses.replace(usual, datasets=others)
+        for name, values in single.items():
+            if name in usual.datasets:
+                replaced = _located((*path, "by_dataset", name), values)
+                yield self._group({"datasets": [name]}, {**axes, **replaced}, factor, path)
 
     def _group(
         self,
@@ -189,10 +208,11 @@ def _sound(values: Iterable[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
     return [(path, value) for path, value in values if value is not FAULTY]
 
 
-def _axes(path: Path, block: Mapping[str, Any]) -> Located:
+def _located(path: Path, axes: Any) -> Located:
+    """The values of axes that lie at a path."""
     return {
-        name: _sound(((*path, "axes", name, k), value) for k, value in enumerate(as_list(values)))
-        for name, values in as_mapping(block.get("axes")).items()
+        name: _sound(((*path, name, k), value) for k, value in enumerate(as_list(values)))
+        for name, values in as_mapping(axes).items()
     }
 
 

@@ -48,6 +48,8 @@ class DatasetFacts:
     input_noise: float
     #: training accuracy from which a network counts as fitted
     fit_accuracy: float = 1.0
+    #: folders and archives of the published files, in torchvision's layout; any of them is a sign
+    files: tuple[str, ...] = ()
 
     @property
     def content(self) -> str:
@@ -98,6 +100,7 @@ KNOWN: dict[str, DatasetFacts] = {
         flip=False,
         transition_points=1_000,
         input_noise=0.60,
+        files=("MNIST",),
     ),
     "fashion_mnist": DatasetFacts(
         published="sha256:ece172613115fb18b120bec8f6c02271af90b8b8f0a5af5c51cbd5ceed68e619",
@@ -111,6 +114,7 @@ KNOWN: dict[str, DatasetFacts] = {
         flip=True,
         transition_points=1_000,
         input_noise=0.30,
+        files=("FashionMNIST",),
     ),
     "cifar10": DatasetFacts(
         published="md5:c58f30108f718f92721af3b95e74349a",
@@ -124,6 +128,7 @@ KNOWN: dict[str, DatasetFacts] = {
         flip=True,
         transition_points=1_000,
         input_noise=0.60,
+        files=("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     ),
     "cifar100": DatasetFacts(
         published="md5:eb9058c3a382ffc7106e4002c42a8d85",
@@ -138,6 +143,7 @@ KNOWN: dict[str, DatasetFacts] = {
         transition_points=1_000,
         input_noise=0.52,
         fit_accuracy=0.999,
+        files=("cifar-100-python", "cifar-100-python.tar.gz"),
     ),
 }
 

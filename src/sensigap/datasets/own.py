@@ -23,7 +23,7 @@ from sensigap.datasets.folders import read_folder, walk
 from sensigap.datasets.images import Images, noise_dose, standardise
 from sensigap.datasets.known import KNOWN, DatasetFacts
 from sensigap.datasets.pictures import NO_PREPARATION, Part, Preparation, RefusedError
-from sensigap.datasets.places import DatasetError, expanded
+from sensigap.datasets.places import DatasetError, expanded, root
 
 #: share of each class that tests, where no split is given
 TEST_SHARE = 0.25
@@ -72,6 +72,21 @@ class Source:
             DatasetError: it names a variable that is not set.
         """
         return expanded(str(self.folder or self.arrays), f"datasets.{self.name}.{self.key}")
+
+
+def stand_in(name: str, data_root: str | None) -> Source | None:
+    """Image folders `<name>/train` and `<name>/test` where a known data set's files are not there.
+
+    None where they are, or where there are no such folders.
+    """
+    if name not in KNOWN or not KNOWN[name].files:
+        return None
+    with suppress(DatasetError, OSError):
+        place = root(data_root).path
+        published = any((place / file).exists() for file in KNOWN[name].files)
+        if not published and all((place / name / part).is_dir() for part in ("train", "test")):
+            return Source(name, folder=str(place / name))
+    return None
 
 
 class SourceError(DatasetError):

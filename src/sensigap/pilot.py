@@ -1,0 +1,346 @@
+"""The pilot of a study: networks of it that are trained first, and what they foretell.
+
+Nobody should find out after the run that nothing fits. A pilot network is one of the study, so that
+nothing is trained twice (STATISTICS, section 8).
+"""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sensigap.config import Analysis
+from sensigap.design import Member
+from sensigap.factors import FACTORS
+from sensigap.spec import HYPERPARAMETERS
+
+#: networks of the survey at least, and of them with each value of each axis
+_LEAST = 40
+_A_VALUE = 8
+#: pairs of each factor
+_A_SIDE = 4
+# ASSUME: where the pilot would be more of a study than this, the study is its own pilot
+_MOST_OF_STUDY = 0.75
+#: level of the intervals
+_LEVEL = 0.95
+#: an axis value is told where at most this share of its networks fits, by its interval
+_SELDOM = 0.5
+#: training accuracy from which a network that does not fit is nearly there
+_NEAR = 0.97
+
+COLUMNS = (
+    *("dataset", "kind", "name", "value", "pilots", "fitted", "share_low", "share_high"),
+    *("steps", "in_study", "expected", "expected_low", "expected_high", "needed", "outlook"),
+)
+
+
+class PilotError(RuntimeError):
+    """The pilot foretells too few networks, and the study asks to stop then."""
+
+
+def choose(members: Mapping[str, Member]) -> list[str]:
+    """The networks of a study that are its pilot, by id.
+
+    Of each data set the first networks of the survey in the order of their ids, until there are 40
+    and 8 of each value of each axis, and of each factor the first 4 pairs. Ids are digests, so this
+    is a random choice that no other network decides. A data set of which these are nearly all has
+    no pilot.
+    """
+    chosen: list[str] = []
+    for dataset in dict.fromkeys(member.spec.dataset for member in members.values()):
+        of_dataset = {
+            identity: members[identity]
+            for identity in sorted(members)
+            if members[identity].spec.dataset == dataset
+        }
+        pilots = dict.fromkeys((*_of_survey(of_dataset), *_of_factors(of_dataset)))
+        if len(pilots) <= _MOST_OF_STUDY * len(of_dataset):
+            chosen += pilots
+    return chosen
+
+
+def axes(members: Iterable[Member]) -> dict[str, list[Any]]:
+    """The hyper-parameters in which networks differ, seeds apart, with their values."""
+    values = {
+        name: sorted({getattr(member.spec, name) for member in members}, key=_sortable)
+        for name, (_, record) in HYPERPARAMETERS.items()
+        if record.compared
+    }
+    return {name: found for name, found in values.items() if len(found) > 1}
+
+
+def _sortable(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, str), value
+
+
+def _of_survey(members: Mapping[str, Member]) -> Iterator[str]:
+    survey = {identity: member for identity, member in members.items() if member.in_survey}
+    names = axes(list(survey.values()))
+    count, so_far = 0, Counter[tuple[str, Any]]()
+    for identity, member in survey.items():
+        values = [(name, getattr(member.spec, name)) for name in names]
+        if count < _LEAST or any(so_far[value] < _A_VALUE for value in values):
+            count += 1
+            so_far.update(values)
+            yield identity
+
+
+def _of_factors(members: Mapping[str, Member]) -> Iterator[str]:
+    for sides in pairs(members).values():
+        for pair in sorted(sides)[:_A_SIDE]:
+            yield from sides[pair]
+
+
+def pairs(members: Mapping[str, Member]) -> dict[str, dict[str, list[str]]]:
+    """Factor -> pair -> its networks, worse side first as the design has them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for factor in FACTORS:
+        of_factor: dict[str, list[str]] = {}
+        for identity, member in members.items():
+            if factor in member.pairs:
+                of_factor.setdefault(member.pairs[factor][0], []).append(identity)
+        if of_factor:
+            found[factor] = of_factor
+    return found
+
+
+# --- what they foretell ---------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What is known of a network that has been trained."""
+
+    fitted: bool
+    #: steps until it fitted, -1 if it did not
+    fit_step: int
+    train_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """The pilot's table, and what a person should know of it."""
+
+    table: pd.DataFrame
+    #: in words, line by line; the first of each data set names it
+    lines: tuple[str, ...]
+    #: whether some claim will hardly have the networks that it needs
+    short: bool
+
+
+def read(stores: Iterable[str | Path]) -> dict[str, Trained]:
+    """What training left of the networks of some cohorts, by id.
+
+    Raises:
+        DamagedFileError: a store is damaged.
+        SchemaError: a store does not hold what training leaves.
+    """
+    from sensigap import survey
+
+    found = {}
+    for store in stores:
+        training = survey.load(store, "training")
+        names = ("network", "status", "fit_step", "train_accuracy")
+        columns = (training[name].to_numpy().tolist() for name in names)
+        for identity, status, step, accuracy in zip(*columns, strict=True):
+            found[identity] = Trained(status == "fitted", int(step), float(accuracy))
+    return found
+
+
+def findings(
+    members: Mapping[str, Member],
+    trained: Mapping[str, Trained],
+    analysis: Analysis,
+    fit_accuracy: Callable[[str], float],
+) -> Findings:
+    """What the networks trained so far foretell of a study.
+
+    Args:
+        members: the study's networks.
+        trained: those that have been trained; others of these cohorts are left out.
+        analysis: the statistics' settings: how many networks a test needs.
+        fit_accuracy: of a data set.
+
+    Returns:
+        A row for each claim, factor, and value of an axis; shares with Jeffreys' 95% intervals.
+    """
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for dataset in dict.fromkeys(member.spec.dataset for member in members.values()):
+        of_dataset = {i: m for i, m in members.items() if m.spec.dataset == dataset}
+        known = {i: trained[i] for i in of_dataset if i in trained}
+        if known:
+            made = [*_claims(of_dataset, known, analysis), *_values(of_dataset, known)]
+            rows += [{"dataset": dataset, **row} for row in made]
+            lines += _told(dataset, made, known, fit_accuracy(dataset))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return Findings(table, tuple(lines), bool(table["outlook"].isin(_SHORT).any()))
+
+
+ENOUGH, DOUBTFUL, TOO_FEW = "enough", "may be too few", "too few"
+_SHORT = (DOUBTFUL, TOO_FEW)
+
+
+def _claims(
+    members: Mapping[str, Member], known: Mapping[str, Trained], analysis: Analysis
+) -> Iterator[dict[str, Any]]:
+    survey = [identity for identity, member in members.items() if member.in_survey]
+    piloted = [known[identity] for identity in survey if identity in known]
+    if piloted:
+        of_survey = {
+            "C0, C2": len(survey),
+            "C1": sum("ellipses" in members[identity].chosen for identity in survey),
+        }
+        row = _row(("survey", "", ""), [found.fitted for found in piloted], _steps(piloted))
+        for name, count in of_survey.items():
+            if count:
+                yield _foretold(row | {"name": name}, count, analysis.minimum_networks)
+    for factor, sides in pairs(members).items():
+        whole = [
+            [known[identity] for identity in identities]
+            for identities in sides.values()
+            if all(identity in known for identity in identities)
+        ]
+        if not whole:
+            continue
+        fits = [all(network.fitted for network in pair) for pair in whole]
+        steps = _steps([network for pair in whole for network in pair])
+        row = _row(("pairs", factor, ""), fits, steps)
+        yield _foretold(row, len(sides), analysis.minimum_networks)
+        names = {
+            side.name: [
+                known[identity]
+                for identity, member in members.items()
+                if identity in known and member.pairs.get(factor, ("", ""))[1] == side.name
+            ]
+            for side in FACTORS[factor].sides
+        }
+        for side, networks in names.items():
+            fits = [network.fitted for network in networks]
+            yield _row(("side", factor, side), fits, _steps(networks))
+
+
+def _values(
+    members: Mapping[str, Member], known: Mapping[str, Trained]
+) -> Iterator[dict[str, Any]]:
+    """The fitted share of the survey's pilots by each value of each axis."""
+    survey = {i: m for i, m in members.items() if m.in_survey}
+    for name, values in axes(list(survey.values())).items():
+        for value in values:
+            networks = [
+                known[i]
+                for i, member in survey.items()
+                if i in known and getattr(member.spec, name) == value
+            ]
+            if networks:
+                fits = [network.fitted for network in networks]
+                yield _row(("axis", name, value), fits, _steps(networks))
+
+
+def _steps(networks: Sequence[Trained]) -> float:
+    """Median steps until the networks that fit did."""
+    steps = [network.fit_step for network in networks if network.fitted and network.fit_step >= 0]
+    return float(np.median(steps)) if steps else math.nan
+
+
+def _row(what: tuple[str, str, Any], fits: Sequence[bool], steps: float) -> dict[str, Any]:
+    """The share that fits, of networks or pairs, with its interval."""
+    from scipy import stats
+
+    count, total = sum(fits), len(fits)
+    # Jeffreys' interval; at none and at all it reaches 0 and 1
+    tail = (1 - _LEVEL) / 2
+    law = stats.beta(count + 0.5, total - count + 0.5)
+    low = float(law.ppf(tail)) if count else 0.0
+    high = float(law.ppf(1 - tail)) if count < total else 1.0
+    return dict.fromkeys(COLUMNS[1:]) | {
+        **dict(zip(("kind", "name", "value"), what, strict=True)),
+        "pilots": total,
+        "fitted": count,
+        "share_low": low,
+        "share_high": high,
+        "steps": steps,
+    }
+
+
+def _foretold(row: dict[str, Any], in_study: int, needed: int) -> dict[str, Any]:
+    """A row with what it means for all networks or pairs of the study."""
+    expected = in_study * row["fitted"] / row["pilots"]
+    most = row["share_high"] * in_study
+    return row | {
+        "in_study": in_study,
+        "expected": expected,
+        "expected_low": row["share_low"] * in_study,
+        "expected_high": most,
+        "needed": needed,
+        "outlook": TOO_FEW if most < needed else ENOUGH if expected >= needed else DOUBTFUL,
+    }
+
+
+def _told(
+    dataset: str, rows: Sequence[Mapping[str, Any]], known: Mapping[str, Trained], enough: float
+) -> Iterator[str]:
+    """The pilot of a data set in words."""
+    fitted = sum(network.fitted for network in known.values())
+    yield (
+        f"Pilot of {dataset}: {fitted} of {len(known)} networks reach the training accuracy "
+        f"{enough:g} that counts as fitted."
+    )
+    for row in rows:
+        if row["needed"] is None:
+            continue
+        what = "networks" if row["kind"] == "survey" else "pairs"
+        steps = "" if math.isnan(row["steps"]) else f", at {row['steps']:,.0f} steps in the median"
+        yield (
+            f"  {row['name']}: {row['fitted']} of {row['pilots']} {what} fit{steps}; of "
+            f"{row['in_study']} {row['expected_low']:.0f} to {row['expected_high']:.0f} are "
+            f"expected, {row['needed']} needed: {row['outlook']}"
+        )
+    if any(row["outlook"] in _SHORT for row in rows):
+        yield from _advice(rows, known, enough)
+
+
+def _advice(
+    rows: Sequence[Mapping[str, Any]], known: Mapping[str, Trained], enough: float
+) -> Iterator[str]:
+    """What to change where too little fits."""
+    seldom = [row for row in rows if row["kind"] == "axis" and row["share_high"] < _SELDOM]
+    by_axis: dict[str, list[str]] = {}
+    for row in sorted(seldom, key=lambda row: row["share_high"]):
+        text = f"{row['value']} ({row['fitted']} of {row['pilots']})"
+        by_axis.setdefault(row["name"], []).append(text)
+    every = {row["name"] for row in rows if row["kind"] == "axis"}
+    if seldom and every - {*by_axis}:
+        for name, texts in by_axis.items():
+            yield f"  Seldom fit: {name} {', '.join(texts)}. Leave these values out, or add better."
+    elif seldom:
+        yield "  No value of any axis fits often: it is none of them alone."
+    sides = [row for row in rows if row["kind"] == "side" and row["share_high"] < _SELDOM]
+    for row in sides:
+        yield (
+            f"  Of factor {row['name']} the side {row['value']} fits in {row['fitted']} of "
+            f"{row['pilots']}: give it more steps or wider networks, or leave the factor out."
+        )
+    missed = [network.train_accuracy for network in known.values() if not network.fitted]
+    if missed:
+        # NaN of networks that diverged
+        accuracy = float(np.nanmedian([*missed, 0.0] if np.isnan(missed).all() else missed))
+        yield (
+            f"  Those that do not fit end at a training accuracy of {accuracy:.3f} in the median: "
+            + (
+                "nearly there; raise steps, or lower fit_accuracy and say so."
+                if accuracy >= _NEAR
+                else "far from it; raise steps and width, or lower train_size."
+            )
+        )
+    late = [network.fit_step for network in known.values() if network.fitted]
+    if late:
+        yield (
+            f"  Those that fit do so at {int(np.median(late)):,} steps in the median, the last at "
+            f"{max(late):,}."
+        )
