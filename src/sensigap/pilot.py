@@ -309,17 +309,23 @@ def _advice(
     rows: Sequence[Mapping[str, Any]], known: Mapping[str, Trained], enough: float
 ) -> Iterator[str]:
     """What to change where too little fits."""
-    seldom = [row for row in rows if row["kind"] == "axis" and row["share_high"] < _SELDOM]
-    by_axis: dict[str, list[str]] = {}
-    for row in sorted(seldom, key=lambda row: row["share_high"]):
-        text = f"{row['value']} ({row['fitted']} of {row['pilots']})"
-        by_axis.setdefault(row["name"], []).append(text)
-    every = {row["name"] for row in rows if row["kind"] == "axis"}
-    if seldom and every - {*by_axis}:
-        for name, texts in by_axis.items():
-            yield f"  Seldom fit: {name} {', '.join(texts)}. Leave these values out, or add better."
-    elif seldom:
-        yield "  No value of any axis fits often: it is none of them alone."
+    by_axis: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["kind"] == "axis":
+            by_axis.setdefault(row["name"], []).append(row)
+    told = False
+    for name, values in by_axis.items():
+        best = max(values, key=lambda row: row["share_low"])
+        worse = [row for row in values if row["share_high"] < best["share_low"]]
+        if worse:
+            told = True
+            texts = [f"{row['value']} ({row['fitted']} of {row['pilots']})" for row in worse]
+            yield (
+                f"  Seldom fit: {name} {', '.join(texts)}, against {best['value']} "
+                f"({best['fitted']} of {best['pilots']}). Leave these values out, or help them."
+            )
+    if by_axis and not told:
+        yield "  No axis tells the networks that fit from the others."
     sides = [row for row in rows if row["kind"] == "side" and row["share_high"] < _SELDOM]
     for row in sides:
         yield (

@@ -333,6 +333,55 @@ FAULTS = {
         small(survey=[{"search": "grid", "datasets": ["mnist"], "axes": {"width": [3]}}]),
         {"survey[0].datasets[0]": ['found "mnist"', "digits", "add mnist: {} under datasets"]},
     ),
+    "axes on a data set that the factor does not cover": (
+        small(
+            datasets={"digits": {}, "mnist": {}},
+            factors={
+                "labels": {
+                    "datasets": ["digits"],
+                    "axes": {"width": [3]},
+                    "by_dataset": {"mnist": {"steps": [3]}},
+                }
+            },
+        ),
+        {"factors.labels.by_dataset.mnist": ['found "mnist"', "covers: digits"]},
+    ),
+    "axes on a misspelt data set": (
+        small(
+            datasets={"mnist": {}},
+            factors={"labels": {"axes": {"width": [3]}, "by_dataset": {"mnits": {"steps": [3]}}}},
+        ),
+        {"factors.labels.by_dataset.mnits": ["did you mean mnist?"]},
+    ),
+    "faults in axes on a data set": (
+        small(
+            factors={
+                "labels": {
+                    "axes": {"width": [3]},
+                    "by_dataset": {
+                        "digits": {"steps": [3, 3], "labels": ["random"], "batch_size": [501]}
+                    },
+                }
+            }
+        ),
+        {
+            "factors.labels.by_dataset.digits.steps[1]": ["again"],
+            "factors.labels.by_dataset.digits.labels": ["own hyper-parameter"],
+            "factors.labels.by_dataset.digits.batch_size[0]": ["at most 500"],
+        },
+    ),
+    "more Jacobians than test images": (
+        small(measures={"jacobian": {"points": 1298}}),
+        {"measures.jacobian.points": ["found 1298", "at most 1297, the test set of digits"]},
+    ),
+    "points of transitions that are none of the Jacobians'": (
+        small(measures={"jacobian": {"points": 200}}),
+        {"measures.jacobian.points": ["found 200", "at least 300, the points of transitions"]},
+    ),
+    "two orders of points": (
+        small(measures={"jacobian": {"points": 400, "seed": 1}}),
+        {"measures.jacobian.seed": ["found 1, and 0 for transitions"]},
+    ),
     "a misspelt data set is one fault": (
         small(
             datasets={"mnits": {}},

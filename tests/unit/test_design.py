@@ -236,3 +236,25 @@ def test_a_value_added_to_an_axis_of_a_random_search_leaves_most_draws_as_they_a
     moved = len(after.keys() - before.keys())
     assert abs(moved - 100) < 4.5 * np.sqrt(300 * 2 / 9)
     assert {after[i].spec.width for i in after.keys() - before.keys()} == {64}
+
+
+def test_axes_of_single_data_sets_replace_those_of_a_factor():
+    axes = {"depth": [1, 2], "steps": [1000], "learning_rate": [0.05]}
+    block = {"axes": axes, "by_dataset": {"mnist": {"steps": [2500], "gain": [1.0, 2.0]}}}
+    members = design(
+        load(
+            {
+                "study": "t",
+                "datasets": {"digits": {}, "mnist": {}},
+                "survey": [{"search": "rows", "rows": [{"width": 3}]}],
+                "factors": {"labels": block},
+            }
+        )
+    )
+    specs = [member.spec for member in members.values() if member.pairs]
+    of = {name: [s for s in specs if s.dataset == name] for name in ("digits", "mnist")}
+    assert len(of["digits"]) == 2 * 2
+    assert len(of["mnist"]) == 2 * 2 * 2
+    assert {(s.steps, s.gain) for s in of["digits"]} == {(1000, 1.0)}
+    assert {(s.steps, s.gain) for s in of["mnist"]} == {(2500, 1.0), (2500, 2.0)}
+    assert {s.learning_rate for s in specs} == {0.05}

@@ -130,6 +130,29 @@ def test_sensitivity_at_training_points(files, images, monkeypatch):
         assert found != pytest.approx(float(norms.mean()), rel=1e-5)
 
 
+def test_some_of_the_test_points(files, images):
+    _, _, arguments = files
+    measure("jacobian", arguments, **JACOBIAN)
+    whole = survey.load(arguments[-1], "jacobian")
+    found = {}
+    for points in (20, 30):
+        measure("jacobian", arguments, **JACOBIAN | {"points": points})
+        found[points] = survey.load(arguments[-1], "jacobian")
+        chosen = found[points]["sample"].values
+        assert len(chosen) == points
+        assert (np.diff(chosen) > 0).all()
+        np.testing.assert_array_equal(found[points]["label"], images.test_labels[chosen])
+        for name in ("jacobian_norm", "loss", "prediction"):
+            np.testing.assert_allclose(
+                found[points][name], whole[name].sel(sample=chosen), rtol=1e-6
+            )
+    assert {*found[20]["sample"].values} < {*found[30]["sample"].values}
+    # those of transitions are the first of the same order
+    measure("transitions", arguments, points=20, precision=0.01, least=20, seed=0)
+    paths = survey.load(arguments[-1], "transitions")
+    np.testing.assert_array_equal(paths["sample"], found[20]["sample"])
+
+
 def test_test_points_in_parts(files, monkeypatch):
     _, _, arguments = files
     measure("jacobian", arguments, **JACOBIAN)
