@@ -177,6 +177,7 @@ def survey(
         "loss": np.logaddexp(0, -margin),
         "margin": margin,
         "confidence": np.maximum(target, rest),
+        "log_doubt": -np.logaddexp(0, np.abs(margin)),
         "target_probability": target,
         "squared_probabilities": squared,
         "transitions": transitions,

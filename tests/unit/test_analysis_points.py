@@ -15,7 +15,7 @@ from sensigap.analysis.bootstrap import DoesNotApply, resample_counts
 from sensigap.analysis.errors import Halvings
 from sensigap.analysis.point_statistics import STATISTICS
 from sensigap.analysis.relation import bounds
-from sensigap.analysis.shared_points import SharedPoints, log_doubt
+from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.verdicts import Settings, draws, judge
 from sensigap.seeds import generator
 
@@ -244,21 +244,6 @@ def test_the_baseline_says_which_predicts_better(survey, chosen, rows):
     judged = dict(zip(rows, given, strict=True))
     assert judged["C5.loss.baseline"] == judged["C5.error.baseline"] == "none"
     assert judged["C5.bounds"] == "none"
-
-
-def test_doubt_has_no_cancellation_where_the_true_class_is_on_top(survey):
-    changed = survey.isel(network=slice(0, 1), sample=slice(0, 4)).copy(deep=True)
-    name = changed["network"].to_numpy().tolist()
-    # right by far; right; wrong; wrong by far
-    margin = np.array([50.0, 2.0, -1.0, -60.0])
-    doubted = 1 / (1 + np.exp(np.abs(margin)))
-    changed["margin"][0] = margin
-    changed["loss"][0] = np.logaddexp(0, -margin)
-    changed["confidence"][0] = 1 - doubted
-    found, rough = log_doubt(changed, name)
-    # with two classes 1 - max f is the smaller probability
-    assert found[0] == pytest.approx(-np.logaddexp(0, np.abs(margin)), rel=1e-12)
-    assert rough == 1
 
 
 def test_correlations_given_a_rank_are_loops():

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -109,6 +110,7 @@ def test_jacobian_store(files, images):
         np.testing.assert_allclose(found["margin"][k], true - others.amax(1), rtol=1e-9)
         np.testing.assert_allclose(found["target_probability"][k], (-expected).exp(), rtol=1e-9)
     np.testing.assert_allclose(found["confidence"], f.amax(2), rtol=1e-9)
+    np.testing.assert_allclose(found["log_doubt"], (1 - f.amax(2)).log(), rtol=1e-9)
     textbook = (f**2 * (1 - 2 * f + (f**2).sum(2, keepdim=True))).sum(2)
     np.testing.assert_allclose(found["squared_probabilities"], textbook, rtol=1e-9)
 
@@ -424,11 +426,23 @@ def measured_with_logits_times(files, scale):
     return survey.load(arguments[-1], "jacobian")
 
 
-def test_small_doubts_do_not_cancel(files):
+def test_small_doubts_do_not_cancel(files, images):
+    specs, stack, _ = files
+    inputs = torch.from_numpy(datasets.standardise(images.test_images)).double()
     found = measured_with_logits_times(files, 500)
     # of the surest one 1 - f would have nothing left
     assert (found["mean_doubt"] > 0).all()
     assert float(found["mean_doubt"].min()) < 1e-6
+    # right or wrong, with more digits than the probabilities have
+    with mpmath.workdps(60):
+        for k, place in enumerate(members(found, specs)):
+            one = stack.select(slice(place, place + 1)).to(torch.float64)
+            for i, z in enumerate(one.logits(inputs)[0].tolist()):
+                top = z.index(max(z))
+                powers = [mpmath.exp(mpmath.mpf(value) - z[top]) for value in z]
+                rest = mpmath.fsum(p for j, p in enumerate(powers) if j != top)
+                expected = mpmath.log(rest / (rest + 1))
+                assert float(found["log_doubt"][k, i]) == pytest.approx(float(expected), rel=1e-9)
     # nothing but the scale has changed, which the common temperature takes out again
     small = measured_with_logits_times(files, 1 / 500)
     for name in ("tempered_sensitivity", "logit_jacobian_over_margin", "logit_jacobian_over_scale"):

@@ -22,7 +22,7 @@ from sensigap.analysis.points import (
     varies,
 )
 from sensigap.analysis.relation import bounds
-from sensigap.analysis.shared_points import SharedPoints, log_doubt
+from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import LeftOut, networks_table
 from sensigap.analysis.verdicts import Finding, Question, Row, Settings, answer, one
 
@@ -44,7 +44,6 @@ def point_rows(shared: SharedPoints) -> list[Row]:
     all_points = points(survey, names)
     samples = shared.count
     dropped = sum(samples - len(p.sample) for p in all_points)
-    rough = log_doubt(survey, names)[1]
     rows = []
     for statistic in STATISTICS:
         question = Question(
@@ -60,7 +59,7 @@ def point_rows(shared: SharedPoints) -> list[Row]:
         )
         used, reasons = usable(all_points, statistic.fault, left_out)
         text = f"{reasons}; {dropped} of {samples * len(names)} points with J = 0"
-        compute = partial(_over_networks, question, statistic, used, shared, rough)
+        compute = partial(_over_networks, question, statistic, used, shared)
         rows.append(
             answer(
                 question,
@@ -116,27 +115,17 @@ def _over_networks(
     statistic: Statistic,
     used: list[Points],
     shared: SharedPoints,
-    rough: int,
 ) -> Finding:
-    """The finding of a statistic; `rough` as `log_doubt` returns it."""
+    """The finding of a statistic."""
     settings = shared.settings
     values = np.array([statistic.whole(p) for p in used])
     member = shared.halvings.member
     halves = np.stack([statistic.compute(p, member[p.sample]) for p in used])
     found = over_networks(values, halves, shared, question.draws(settings), statistic.scale)
     above = int((values > statistic.null).sum())
-    doubt = (
-        ""
-        if statistic.key == "C5.slope"
-        else (
-            "1 - confidence from the loss where the true class is on top, so without cancellation; "
-            f"less than four digits of it at {rough:,} points that are wrong"
-        )
-    )
     return one(question, found, settings).noted(
         statistic.check(used),
         f"above {statistic.null:g} in {above} of {len(used)} networks",
-        doubt,
     )
 
 

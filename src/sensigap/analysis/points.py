@@ -11,7 +11,6 @@ import xarray as xr
 from statsmodels.tools.sm_exceptions import ModelWarning
 
 from sensigap.analysis.bootstrap import DoesNotApply
-from sensigap.analysis.shared_points import log_doubt
 from sensigap.analysis.survey_table import LeftOut, survey_members
 from sensigap.analysis.verdicts import Settings
 from sensigap.seeds import share
@@ -27,7 +26,7 @@ class Points:
     loss: np.ndarray
     log10_norm: np.ndarray
     wrong: np.ndarray
-    #: ln(1 - max f), see `shared_points.log_doubt`
+    #: ln(1 - max f)
     log_doubt: np.ndarray
 
 
@@ -48,12 +47,11 @@ def point_networks(survey: xr.Dataset, settings: Settings) -> tuple[list[str], L
 
 def points(survey: xr.Dataset, networks: list[str]) -> list[Points]:
     """The points of each network; those with J = 0 have no logarithm and are left out."""
-    chosen = survey[["loss", "jacobian_norm_log10", "margin"]].sel(network=networks)
-    loss, norm, margin = (
-        chosen[name].transpose("network", "sample").to_numpy().astype(float)
-        for name in ("loss", "jacobian_norm_log10", "margin")
+    variables = ["loss", "jacobian_norm_log10", "margin", "log_doubt"]
+    chosen = survey[variables].sel(network=networks)
+    loss, norm, margin, doubt = (
+        chosen[name].transpose("network", "sample").to_numpy().astype(float) for name in variables
     )
-    doubt = log_doubt(survey, networks)[0]
     result = []
     for row, network in enumerate(networks):
         sample = np.flatnonzero(np.isfinite(norm[row]) & np.isfinite(loss[row]))

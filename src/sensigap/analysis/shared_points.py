@@ -116,12 +116,8 @@ class SharedPoints:
             )
 
     def doubt_log10(self, networks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """log10 of the mean of 1 - confidence, over all points and over each half.
-
-        The few points of which a network is unsure make the mean, so that the digits which single
-        points' differences lose do not matter.
-        """
-        doubt = 1 - self.values("confidence", networks)
+        """log10 of the mean of 1 - confidence, over all points and over each half."""
+        doubt = np.exp(self.values("log_doubt", networks))
         with np.errstate(divide="ignore"):
             return np.log10(doubt.mean(axis=1)), np.log10(self.halvings.means(doubt))
 
@@ -170,26 +166,3 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
     count = known.sum(axis=-1)
     sums = np.where(known, values, 0.0).sum(axis=-1)
     return np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
-
-
-def log_doubt(survey: xr.Dataset, networks: list[str]) -> tuple[np.ndarray, int]:
-    """ln(1 - max f) at each test point without cancellation, (network, point).
-
-    The survey keeps the loss, -ln of the true class' probability, in full precision. Where the true
-    class is on top, 1 - max f is -expm1(-loss). Elsewhere it is 1 - confidence, whose rounding is
-    1e-16, and never less than the true class' own probability exp(-loss).
-
-    Returns:
-        The logarithms, and at how many points less than four digits of the difference are left
-        (confidence within 1e-12 of 1 for a wrong class).
-    """
-    chosen = survey[["loss", "margin", "confidence"]].sel(network=networks)
-    loss, margin, confidence = (
-        chosen[name].transpose("network", "sample").to_numpy().astype(float)
-        for name in ("loss", "margin", "confidence")
-    )
-    right = margin > 0
-    with np.errstate(divide="ignore"):
-        own = np.log(-np.expm1(-loss))
-        other = np.maximum(np.log(np.maximum(1 - confidence, 0)), -loss)
-    return np.where(right, own, other), int((~right & (1 - confidence < 1e-12)).sum())

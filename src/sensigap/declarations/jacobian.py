@@ -87,6 +87,9 @@ JACOBIAN = Measure(
             "loss": Variable(_POINT, "float", "cross-entropy at the point", "nat"),
             "margin": Variable(_POINT, "float", "true logit minus the best other"),
             "confidence": Variable(_POINT, "float", "largest class probability"),
+            "log_doubt": Variable(
+                _POINT, "float", "ln(1 - largest class probability), without cancellation"
+            ),
             "target_probability": Variable(_POINT, "float", "probability of the true class"),
             "squared_probabilities": Variable(
                 _POINT, "float", "sum_i f_i^2 (1 - 2 f_i + sum_j f_j^2)"
@@ -178,5 +181,5 @@ JACOBIAN = Measure(
         ),
     ),
     flops=_flops,
-    stored=lambda facts, settings: 8.0 * 9 * min(settings["points"], facts.test_size),
+    stored=lambda facts, settings: 8.0 * 10 * min(settings["points"], facts.test_size),
 )

@@ -26,7 +26,7 @@ POINT_BYTES = 2**29
 #: what is kept of each network at each test point
 _AT_POINTS = (
     *("jacobian_norm", "jacobian_norm_log10", "logit_jacobian_norm", "loss", "margin"),
-    *("confidence", "target_probability", "squared_probabilities", "prediction"),
+    *("confidence", "log_doubt", "target_probability", "squared_probabilities", "prediction"),
 )
 #: what is averaged over them
 _AVERAGED = ("doubt", "top_two_margin", "squared_logits", "tempered_norm")
@@ -136,7 +136,8 @@ def _point_measures(
     labels = labels.to(z.device)
     true = z.gather(1, labels[:, None])[:, 0]
     others = z.scatter(1, labels[:, None], -torch.inf)
-    f = torch.softmax(z, 1).sort(1, descending=True).values
+    ordered = z.sort(1, descending=True).values
+    f = torch.softmax(ordered, 1)
     # sum_i f_i^2 ((1 - f_i)^2 + sum_{j != i} f_j^2); for the top class 1 - f would cancel
     squares = (f**2).sum(1, keepdim=True)
     brackets = (1 - f) ** 2 + squares - f**2
@@ -149,6 +150,8 @@ def _point_measures(
         "loss": torch.logaddexp(torch.zeros_like(true), others.logsumexp(1) - true),
         "margin": true - others.amax(1),
         "confidence": f[:, 0],
+        # of the others' logits, which keeps what is below 1e-16 of 1
+        "log_doubt": ordered[:, 1:].logsumexp(1) - z.logsumexp(1),
         "target_probability": torch.log_softmax(z, 1).gather(1, labels[:, None])[:, 0].exp(),
         "squared_probabilities": (f**2 * brackets).sum(1),
         "prediction": z.argmax(1),
