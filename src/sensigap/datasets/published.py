@@ -358,11 +358,9 @@ def _may_pass(error: Exception) -> bool:
     """Whether a server that failed may do better when asked again."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code >= 500
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
-        error = error.reason
     # a refused connection, as without a network, is no reason to wait
-    passing = (TimeoutError, ConnectionAbortedError, ConnectionResetError, BrokenPipeError)
-    return isinstance(error, (*passing, http.client.HTTPException))
+    dropped = (ConnectionAbortedError, ConnectionResetError, BrokenPipeError)
+    return isinstance(_cause(error), (TimeoutError, *dropped, http.client.HTTPException))
 
 
 def _why(error: Exception) -> str:
@@ -370,11 +368,18 @@ def _why(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         return f"the server answers {error.code} {error.reason}"
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
-        error = error.reason
-    if isinstance(error, TimeoutError):
+    cause = _cause(error)
+    if isinstance(cause, TimeoutError):
         return f"no answer within {_TIMEOUT:g} seconds"
-    return str(error) or type(error).__name__
+    if isinstance(cause, http.client.IncompleteRead):
+        return "cut off midway"
+    return str(cause) or type(cause).__name__
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong, where urllib has put it into an error of its own."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return cause if isinstance(cause, Exception) else error
 
 
 # --- what the files hold --------------------------------------------------------------------------
