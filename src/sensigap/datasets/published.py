@@ -8,12 +8,15 @@ import contextlib
 import dataclasses
 import gzip
 import hashlib
+import http.client
 import math
 import os
 import shutil
-import socket
 import stat
 import tarfile
+import time
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +29,12 @@ from sensigap.datasets.places import ENVIRONMENT, DatasetError, Root
 
 #: seconds without an answer after which a server counts as out of reach
 _TIMEOUT = 30.0
+#: seconds to wait before a download that failed is tried again, for faults that may go away
+_PAUSES = (1.0, 5.0)
+#: as torchvision calls itself: the servers are known to answer it
+_AGENT = {"User-Agent": "pytorch/vision"}
+#: bytes read at a time
+_CHUNK = 1 << 20
 #: what a file starts with that is compressed
 _GZIP = b"\x1f\x8b"
 _REMEDY = (
@@ -71,6 +80,12 @@ class Published:
                 for archive, md5 in self.source.resources
             }
         return {self.source.filename: (self.source.tgz_md5, list(self.files))}
+
+    def addresses(self, archive: str) -> list[str]:
+        """Where an archive can be downloaded, the first choice first."""
+        if self.idx:
+            return [f"{mirror}{Path(archive).name}" for mirror in self.source.mirrors]
+        return [self.source.url]
 
 
 @contextlib.contextmanager
@@ -122,9 +137,7 @@ def _fill(data: Published, folder: Root, absent: list[str], temporary: Path, *, 
     try:
         temporary.mkdir(parents=True, exist_ok=True)
         unpacked = _unpack(data, folder, absent, temporary, remarks)
-        if set(absent) - unpacked:
-            with _timeout(_TIMEOUT):
-                data.source(temporary, train=True, download=True)
+        _download(data, set(absent) - unpacked, temporary)
         for file in absent if keep else ():
             (folder.path / file).parent.mkdir(parents=True, exist_ok=True)
             (temporary / file).replace(folder.path / file)
@@ -134,7 +147,7 @@ def _fill(data: Published, folder: Root, absent: list[str], temporary: Path, *, 
             _link((folder.path / file).resolve(), temporary / file)
     except DatasetError:
         raise
-    except Exception as error:  # whatever torchvision, its servers and the disk come up with
+    except Exception as error:  # whatever servers, archives and the disk come up with
         count = "1 file is" if len(absent) == 1 else f"{len(absent)} files are"
         lines = [
             f"{data.name}: {count} missing and could not be downloaded.",
@@ -144,7 +157,7 @@ def _fill(data: Published, folder: Root, absent: list[str], temporary: Path, *, 
             f"  download: {' '.join(str(error).split()) or type(error).__name__}",
             "Copy the files there, in these subfolders (torchvision's layout, unpacked or the "
             f"published archives); or set data_root in the configuration or ${ENVIRONMENT} to a "
-            "folder that has them; or run once with a network.",
+            "folder that has them; or run once with a network, later where a server fails.",
         ]
         raise DatasetError("\n".join(lines)) from error
 
@@ -241,9 +254,7 @@ def _unpack(
             if (actual := checksum(path)) != md5:
                 remarks.append(f"{archive} is damaged: expected MD5 {md5}, found {actual}")
                 continue
-            for member in members:
-                (target / member).parent.mkdir(parents=True, exist_ok=True)
-                _extract(path, member, target / member)
+            _extract_all(path, members, target)
         except (OSError, EOFError, KeyError, zlib.error, tarfile.TarError) as error:
             remarks.append(f"{archive} cannot be unpacked: {error}")
             continue
@@ -251,8 +262,15 @@ def _unpack(
     return done
 
 
+def _extract_all(archive: Path, members: list[str], target: Path) -> None:
+    """Files of an archive, which is the one file itself compressed, or a tar archive."""
+    for member in members:
+        (target / member).parent.mkdir(parents=True, exist_ok=True)
+        _extract(archive, member, target / member)
+
+
 def _extract(archive: Path, member: str, target: Path) -> None:
-    """One file of an archive, which is the file itself compressed, or a tar archive."""
+    """One file of an archive."""
     with contextlib.ExitStack() as stack:
         if archive.name.endswith(".tar.gz"):
             tar = stack.enter_context(tarfile.open(archive))
@@ -266,15 +284,102 @@ def _extract(archive: Path, member: str, target: Path) -> None:
             shutil.copyfileobj(content, file)
 
 
-@contextlib.contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    """Sockets give up after so long: torchvision sets no limit, and a dead network would hang."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+# --- downloads ------------------------------------------------------------------------------------
+
+
+def _download(data: Published, wanted: set[str], target: Path) -> None:
+    """Downloads the archives that hold wanted files, and unpacks them.
+
+    Raises:
+        OSError: an archive can be had from none of its addresses; says of each why.
+    """
+    for archive, (md5, members) in data.archives.items():
+        if wanted.isdisjoint(members):
+            continue
+        path = target / archive
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(data.addresses(archive), md5, path)
+        _extract_all(path, members, target)
+        path.unlink()
+
+
+def _fetch(addresses: list[str], md5: str, target: Path) -> None:
+    """Downloads a file from the first address that gives it.
+
+    Addresses whose faults may go away are tried again, after a pause and from the start.
+
+    Raises:
+        OSError: no address gives it.
+    """
+    faults: dict[str, str] = {}
+    attempts = dict.fromkeys(addresses, 0)
+    again = addresses
+    for pause in (*_PAUSES, None):
+        addresses, again = again, []
+        for address in addresses:
+            attempts[address] += 1
+            try:
+                _get(address, md5, target)
+                return
+            except (OSError, http.client.HTTPException) as error:
+                faults[address] = _why(error)
+                if _may_pass(error):
+                    again.append(address)
+        if not again or pause is None:
+            break
+        time.sleep(pause)
+    told = []
+    for address, fault in faults.items():
+        times = f" (tried {attempts[address]} times)" if attempts[address] > 1 else ""
+        told.append(f"{address}: {fault}{times}")
+    raise OSError("; ".join(told))
+
+
+def _get(address: str, md5: str, target: Path) -> None:
+    """Downloads a file once.
+
+    Raises:
+        OSError, HTTPException: the server does not give it whole, or gives something else.
+    """
+    request = urllib.request.Request(address, headers=_AGENT)
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, target.open("wb") as file:
+        expected = answer.length
+        while chunk := answer.read(_CHUNK):
+            file.write(chunk)
+        size = file.tell()
+    # a connection that is closed too early ends the reading without an error
+    if expected is not None and size < expected:
+        raise ConnectionAbortedError(f"cut off after {size:,} of {expected:,} bytes")
+    if (found := checksum(target)) != md5:
+        raise OSError(f"what the server gives is another file: expected MD5 {md5}, found {found}")
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a server that failed may do better when asked again."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code >= 500
+    # a refused connection, as without a network, is no reason to wait
+    dropped = (ConnectionAbortedError, ConnectionResetError, BrokenPipeError)
+    return isinstance(_cause(error), (TimeoutError, *dropped, http.client.HTTPException))
+
+
+def _why(error: Exception) -> str:
+    """A failed download in words."""
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return f"the server answers {error.code} {error.reason}"
+    cause = _cause(error)
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {_TIMEOUT:g} seconds"
+    if isinstance(cause, http.client.IncompleteRead):
+        return "cut off midway"
+    return str(cause) or type(cause).__name__
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong, where urllib has put it into an error of its own."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return cause if isinstance(cause, Exception) else error
 
 
 # --- what the files hold --------------------------------------------------------------------------
