@@ -217,18 +217,19 @@ class Estimate:
         if not self.side_by_side:
             return None
         needed = [job for job in self.jobs if job.needed]
-        # what follows the measures runs one after the other, but for claims, leaderboard, figures
+        # what follows the measures runs one after the other, but for claims and leaderboard
         by_stage: dict[str, list[float]] = {}
         for job in needed:
             by_stage.setdefault(job.stage, []).append(self.seconds(job.stage, job.of))
         wide = [s for stage, all_of in by_stage.items() if stage not in AFTERWARDS for s in all_of]
         side_by_side = max(sum(wide) / self.side_by_side, max(wide, default=0.0))
         late = {stage: sum(by_stage.get(stage, ())) for stage in AFTERWARDS}
-        middle = late["leaderboard"] + late["figures"]
+        tables = [late["claims"], late["leaderboard"]]
         return (
             side_by_side
             + late["survey"]
-            + max(middle, (middle + late["claims"]) / self.side_by_side, late["claims"])
+            + (max(tables) if self.side_by_side > 1 else sum(tables))
+            + late["figures"]
             + late["report"]
         )
 

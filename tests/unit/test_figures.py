@@ -10,6 +10,7 @@ import pytest
 
 import synthetic
 from sensigap import survey as stores
+from sensigap.analysis.claims import write_claims
 from sensigap.analysis.leaderboard import write_leaderboard
 from sensigap.analysis.verdicts import Settings
 from sensigap.figures import FIGURES, SUFFIXES, Sources, draw, drawn, files, save
@@ -25,7 +26,10 @@ def sources(surveys, settings=SETTINGS):
     board = next(iter(surveys.values())).parent / "leaderboard.csv"
     if not board.exists():
         write_leaderboard(surveys, board, settings)
-    return Sources(surveys, board, settings)
+    claims = board.with_name("claims.csv")
+    if not claims.exists():
+        write_claims(surveys, claims, settings)
+    return Sources(surveys, board, claims, settings)
 
 
 def nothing_fitted(dataset):
@@ -125,7 +129,7 @@ def test_a_figure_is_written_whole_and_again_with_the_same_bytes(name, studies, 
         ("nothing fitted", FIGURES),
         ("no networks", FIGURES),
         ("one of two fitted", ("ellipses", "slices")),
-        ("one network", ("factors", "leaderboard")),
+        ("one network", ("effects", "factors", "leaderboard")),
         ("no pairs", ("factors",)),
     ],
 )
@@ -147,7 +151,12 @@ def test_an_unknown_figure_is_named(studies, tmp_path):
 
 
 def test_a_missing_survey_is_named(tmp_path):
-    missing = Sources({"digits": tmp_path / "nowhere.zarr"}, tmp_path / "board.csv", SETTINGS)
+    missing = Sources(
+        {"digits": tmp_path / "nowhere.zarr"},
+        tmp_path / "board.csv",
+        tmp_path / "claims.csv",
+        SETTINGS,
+    )
     with pytest.raises(FileNotFoundError, match=r"nowhere\.zarr: no consolidated Zarr store"):
         drawn("parameters", missing)
 
@@ -158,13 +167,15 @@ def test_the_leaderboard_is_drawn_as_its_table_says(studies, tmp_path):
     board["within"] -= 0.125
     board.to_csv(tmp_path / "board.csv", index=False)
     numbers = drawn(
-        "leaderboard", Sources(made_of.surveys, tmp_path / "board.csv", SETTINGS)
+        "leaderboard", Sources(made_of.surveys, tmp_path / "board.csv", made_of.claims, SETTINGS)
     ).numbers
     found = numbers.set_index(["dataset", "measure"])
     for _, row in board.dropna(subset=["within"]).iterrows():
         assert found.loc[(row["dataset"], row["measure"]), "within"] == row["within"]
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
-        drawn("leaderboard", Sources(made_of.surveys, tmp_path / "none.csv", SETTINGS))
+        drawn(
+            "leaderboard", Sources(made_of.surveys, tmp_path / "none.csv", made_of.claims, SETTINGS)
+        )
 
 
 def test_intervals_are_at_the_level_of_the_settings(studies):
@@ -172,7 +183,7 @@ def test_intervals_are_at_the_level_of_the_settings(studies):
     wide = Settings(point_networks=8, bootstrap=200, alpha=0.005)
     for name in ("points", "ellipses", "leaderboard"):
         narrow, broad = (
-            drawn(name, Sources(usual.surveys, usual.leaderboard, settings))
+            drawn(name, Sources(usual.surveys, usual.leaderboard, usual.claims, settings))
             for settings in (SETTINGS, wide)
         )
         assert "95%" in narrow.caption

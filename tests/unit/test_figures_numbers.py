@@ -1,12 +1,13 @@
 """The numbers that figures draw, worked out a second time, network by network."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import synthetic
 from sensigap.analysis.verdicts import Settings
 from sensigap.factors import FACTORS
-from sensigap.figures import ellipses, factors, parameters, points, sensitivity, slices
+from sensigap.figures import effects, ellipses, factors, parameters, points, sensitivity, slices
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 
 
@@ -339,3 +340,56 @@ def test_more_slices_than_a_page_holds_are_counted(surveys):
         "n = 4 networks (left out: 2 of 6 networks chosen: "
         "2 measured but not drawn, to keep the figure on a page)"
     ) in drawn.caption
+
+
+def test_effects_are_those_of_the_tables(surveys):
+    surveys = {"digits": surveys["digits"], "mnist": surveys["MNIST"]}
+    claims = pd.DataFrame(
+        [
+            ("C2.raw", "digits", 0.8, 0.7, 0.9, 50, "supported"),
+            ("C2.raw", "mnist", 0.5, 0.2, 0.7, 40, "supported"),
+            ("C0.size.raw", "digits", -0.4, -0.5, -0.3, 50, "supported"),
+            ("C3.labels", "digits", 2.5, 2.2, 2.7, 24, "supported"),
+            ("C3.labels.gap", "digits", 0.8, 0.7, 0.9, 24, "none"),
+            ("C4.unit", "mnist", 0.3, 0.1, 0.5, 22, "does not speak"),
+            ("C4.unit.gap", "mnist", 0.01, -0.01, 0.03, 22, "not supported"),
+            ("C4.unit.norm", "mnist", 0.3, 0.1, 0.5, 22, "supported"),
+            ("C6.noise.norm", "mnist", np.nan, np.nan, np.nan, 3, "too few networks"),
+        ],
+        columns=["key", "dataset", "estimate", "low", "high", "n", "verdict"],
+    )
+    board = pd.DataFrame(
+        [
+            ("digits", "a", "measure a", 0.1, 0.0, 0.2, 50),
+            ("mnist", "a", "measure a", 0.2, 0.1, 0.3, 40),
+            ("digits", "b", "measure b", 0.6, 0.5, 0.7, 50),
+            ("mnist", "b", "measure b", np.nan, np.nan, np.nan, 2),
+        ],
+        columns=["dataset", "measure", "label", "within", "within_low", "within_high", "n"],
+    )
+    drawn = effects.figure(surveys, claims, board, Settings())
+    rows = drawn.numbers[["panel", "name", "dataset", "estimate", "low", "high"]]
+    assert [tuple(row) for row in rows.to_numpy().tolist()] == [
+        ("correlations", "C2.raw", "digits", 0.8, 0.7, 0.9),
+        ("correlations", "C2.raw", "mnist", 0.5, 0.2, 0.7),
+        # that of random labels is so by construction
+        ("gap", "C4.unit.gap", "mnist", 0.01, -0.01, 0.03),
+        ("norm", "C3.labels", "digits", 2.5, 2.2, 2.7),
+        ("norm", "C4.unit.norm", "mnist", 0.3, 0.1, 0.5),
+        # the best first
+        ("measures", "b", "digits", 0.6, 0.5, 0.7),
+        ("measures", "a", "digits", 0.1, 0.0, 0.2),
+        ("measures", "a", "mnist", 0.2, 0.1, 0.3),
+    ]
+    panels = drawn.figure.axes
+    marks = {
+        panel.get_title(loc="left"): sorted(
+            float(x) for line in panel.lines[1:] for x in line.get_xdata()
+        )
+        for panel in panels
+    }
+    assert marks["Correlations"] == [0.5, 0.8]
+    assert marks["Measures, within"] == [0.1, 0.2, 0.6]
+    assert marks["Factors: Jacobian norm"] == [0.3, 2.5]
+    empty = effects.figure(surveys, claims[:0], board[:0], Settings())
+    assert empty.numbers.empty

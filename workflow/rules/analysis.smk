@@ -72,6 +72,8 @@ rule figures:
         surveys=surveys(),
         leaderboard=f"{STUDY}/leaderboard.csv",
         board_record=f"{STUDY}/{RECORDS['leaderboard']}",
+        claims=f"{STUDY}/claims.csv",
+        claims_record=f"{STUDY}/{RECORDS['claims']}",
         stale=stale_record("figures"),
     output:
         [

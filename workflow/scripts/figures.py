@@ -10,9 +10,11 @@ from sensigap.figures import FIGURES, Sources, draw
 if __name__ == "__main__":
     with job(snakemake):
         records.verify(snakemake.input.board_record, [snakemake.input.leaderboard])
+        records.verify(snakemake.input.claims_record, [snakemake.input.claims])
         sources = Sources(
             {Path(store).stem: Path(store) for store in snakemake.input.surveys},
             Path(snakemake.input.leaderboard),
+            Path(snakemake.input.claims),
             Settings(**snakemake.params.settings["analysis"]),
         )
         for name in FIGURES:

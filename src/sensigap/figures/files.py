@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pandas as pd
 import xarray as xr
 
 import sensigap.figures.backend  # noqa: F401 - before whatever imports matplotlib
@@ -13,6 +14,7 @@ from sensigap.analysis.leaderboard import read_leaderboard
 from sensigap.analysis.verdicts import Settings
 from sensigap.figure_names import FIGURES
 from sensigap.figures import (
+    effects,
     ellipses,
     factors,
     leaderboard,
@@ -37,6 +39,8 @@ class Sources:
     surveys: Mapping[str, Path]
     #: the leaderboard of measures (CSV), as `sensigap.analysis` writes it
     leaderboard: Path
+    #: the table of claims (CSV), the same
+    claims: Path
     #: of the analysis, whose choices the figures share
     settings: Settings
 
@@ -57,6 +61,12 @@ class Sources:
 #: name of a figure -> reads what it needs and draws it
 _FIGURES: dict[str, Callable[[Sources], Drawn]] = {
     "sensitivity": lambda sources: sensitivity.figure(sources.roots),
+    "effects": lambda sources: effects.figure(
+        sources.roots,
+        pd.read_csv(sources.claims),
+        read_leaderboard(sources.leaderboard),
+        sources.settings,
+    ),
     "parameters": lambda sources: parameters.figure(sources.roots),
     "factors": lambda sources: factors.figure(sources.roots),
     "points": lambda sources: points.figure(sources.roots, sources.settings),
