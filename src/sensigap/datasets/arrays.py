@@ -93,7 +93,7 @@ def _loaded(
         raise RefusedError(f"{path} is {kind if start else 'empty'}", _WANTED)
     try:
         # never unpickled: a pickle may do anything
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             there = {*file.files}
             names = next((n for n in (*SPLIT, UNSPLIT) if {*n} <= there), None)
             if names is None:

@@ -145,8 +145,11 @@ def facts(source: Source) -> DatasetFacts:
             kept.parent.mkdir(parents=True, exist_ok=True)
             record = {"inventory": files, "facts": dataclasses.asdict(made)}
             temporary = kept.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps({**record, "digest": _digest(record)}))
-            temporary.replace(kept)
+            try:
+                temporary.write_text(json.dumps({**record, "digest": _digest(record)}))
+                temporary.replace(kept)
+            finally:
+                temporary.unlink(missing_ok=True)
     return made
 
 

@@ -127,7 +127,7 @@ def read_picture(path: Path, preparation: Preparation) -> npt.NDArray[np.uint8]:
 
 _MODES = ("1", "L", "P", "RGB", "LA", "PA", "RGBA")
 #: Pillow's names of the formats that are read; no others, some of which start other programs
-_FORMATS = ["PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000"]
+_FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000"]
 
 
 def _bits(opened: Any, path: Path) -> int:
