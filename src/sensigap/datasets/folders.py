@@ -90,8 +90,8 @@ def read_folder(
 def _folders(root: Path, place: Path, faults: Faults) -> list[str]:
     """The names of the folders in a folder, sorted; hidden ones left out."""
     names = []
-    for path in _listed(place):
-        entry = _entry(path)
+    for entry in _listed(place):
+        path = Path(entry.path)
         if entry.fault and path.suffix.lower() not in _NO_PICTURES:
             faults.add(path.relative_to(root).as_posix(), entry.fault)
         elif entry.is_folder:
@@ -111,10 +111,10 @@ def _pictures(
         if not place.is_dir():
             continue  # told already
         found = 0
-        for entry in sorted(walk(place)):
+        for entry in sorted(walk(place), key=lambda entry: Path(entry.path)):
             if entry.is_folder and not entry.fault:
                 continue
-            file = entry.path
+            file = Path(entry.path)
             name, ending = file.relative_to(root).as_posix(), file.suffix.lower()
             if ending in _NO_PICTURES:
                 continue
@@ -149,8 +149,9 @@ def _same_classes(train: list[str], test: list[str], faults: Faults) -> None:
 class Entry(NamedTuple):
     """A file or folder below a folder."""
 
-    path: Path
+    path: str
     is_folder: bool
+    is_link: bool
     #: why it cannot be read; '' where it can
     fault: str
     #: of what a link points to; None where nothing is known
@@ -167,19 +168,18 @@ def walk(folder: Path) -> Iterator[Entry]:
         seen = {
             _identity(p.stat()) for p in (*folder.absolute().parents, *folder.resolve().parents)
         }
-    waiting = [folder]
+    waiting = [Entry(str(folder), True, False, "", None)]
     while waiting:
         place = waiting.pop()
         try:
-            identity = _identity(place.stat())
-            paths = [] if identity in seen else _listed(place)
+            identity = _identity(Path(place.path).stat())
+            entries = [] if identity in seen else _listed(place.path)
         except OSError as error:
-            yield Entry(place, True, _reason(error), None)
+            yield place._replace(fault=_reason(error))
             continue
         seen.add(identity)
-        entries = [_entry(path) for path in paths]
         yield from entries
-        waiting += [entry.path for entry in reversed(entries) if entry.is_folder]
+        waiting += [entry for entry in reversed(entries) if entry.is_folder]
 
 
 def inventory(folder: Path) -> list[tuple[str | int, ...]]:
@@ -189,26 +189,28 @@ def inventory(folder: Path) -> list[tuple[str | int, ...]]:
     """
     lines: list[tuple[str | int, ...]] = []
     for entry in walk(folder):
-        line: tuple[str | int, ...] = (str(entry.path.relative_to(folder)), entry.fault)
-        if entry.path.is_symlink():
-            line += (str(entry.path.readlink()),)
+        line: tuple[str | int, ...] = (entry.path, entry.fault)
+        if entry.is_link:
+            line += (str(Path(entry.path).readlink()),)
         if entry.status and not entry.is_folder:
             line += (entry.status.st_size, entry.status.st_mtime_ns)
         lines.append(line)
     return lines
 
 
-def _listed(place: Path) -> list[Path]:
-    return sorted(path for path in place.iterdir() if not _hidden(path.name))
+def _listed(place: str | Path) -> list[Entry]:
+    with os.scandir(place) as entries:
+        return sorted(_entry(entry) for entry in entries if not _hidden(entry.name))
 
 
-def _entry(path: Path) -> Entry:
+def _entry(entry: os.DirEntry[str]) -> Entry:
     try:
-        status = path.stat()
+        status = entry.stat()
     except OSError as error:
-        return Entry(path, False, _reason(error), None)
+        return Entry(entry.path, False, entry.is_symlink(), _reason(error), None)
     folder, file = stat.S_ISDIR(status.st_mode), stat.S_ISREG(status.st_mode)
-    return Entry(path, folder, "" if folder or file else "no plain file; take it away", status)
+    fault = "" if folder or file else "no plain file; take it away"
+    return Entry(entry.path, folder, entry.is_symlink(), fault, status)
 
 
 def _reason(error: OSError) -> str:
