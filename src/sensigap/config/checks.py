@@ -90,19 +90,21 @@ def _number_of_networks(valid: Valid) -> Iterator[Fault]:
 
 def _sources(valid: Valid) -> Iterator[Fault]:
     for name, settings in valid.section("datasets").items():
-        if not _DATASET_NAME.fullmatch(name):
+        path, named = ("datasets", name), bool(_DATASET_NAME.fullmatch(name))
+        if not named:
             yield Fault(
-                ("datasets", name),
+                path,
                 f"found the name {written(name)}",
                 "at most 32 letters, digits and '_', the first a letter",
             )
-            continue
         if settings is FAULTY:
             continue
-        path, given = ("datasets", name), [key for key in own.KEYS if settings.get(key) is not None]
+        given = [key for key in own.KEYS if settings.get(key) is not None]
         paths = [key for key in given if key in ("folder", "arrays")]
         if len(paths) == 2:
             yield Fault((*path, "arrays"), "found folder and arrays", "one of them")
+        elif not paths and name not in KNOWN and not named:
+            continue  # told already
         elif not paths and name not in KNOWN:
             yield Fault(
                 path,
@@ -110,7 +112,9 @@ def _sources(valid: Valid) -> Iterator[Fault]:
                 f"{', '.join(KNOWN)}, or any name with a folder or arrays of one's own",
                 near_miss(name, KNOWN),
             )
-        elif not paths and (idle := [key for key in given if settings[key] not in (False, 0)]):
+        elif not paths and (
+            idle := [key for key in given if settings[key] not in (False, 0, FAULTY)]
+        ):
             yield Fault(
                 (*path, idle[0]),
                 f"found {written(settings[idle[0]])}",

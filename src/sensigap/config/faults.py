@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sensigap.config.models import Study
+from sensigap.datasets.places import printable
 
 Path = tuple[str | int, ...]
 
@@ -33,7 +34,8 @@ class Fault:
         parts = [self.found, f"allowed: {self.allowed}", self.remedy]
         path = [written_path(self.path)] if self.path or not self.place else []
         where = ": ".join([*([self.place] if self.place else []), *path])
-        return f"{where}: {'; '.join(part for part in parts if part)}"
+        # names of files and keys may hold anything
+        return printable(f"{where}: {'; '.join(part for part in parts if part)}")
 
 
 class ConfigError(ValueError):

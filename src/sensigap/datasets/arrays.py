@@ -1,11 +1,13 @@
 """Images and their classes in one .npz file."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sensigap.datasets.pictures import (
+    ONE_IMAGE,
     Faults,
     Part,
     PictureError,
@@ -24,6 +26,8 @@ SPLIT = (
 UNSPLIT = ("images", "labels")
 #: classes at most: predictions are kept in 16 bits
 _MOST_CLASSES = 1 << 15
+#: arrays of another file that are told by name
+_LISTED = 10
 _WANTED = f"save {' or '.join(', '.join(names) for names in (*SPLIT, UNSPLIT))} with numpy.savez"
 
 
@@ -43,60 +47,102 @@ def read_arrays(
     Raises:
         RefusedError: the file is not so, or images cannot be taken.
     """
-    found = _loaded(path)
-    names = next((n for n in (*SPLIT, UNSPLIT) if {*n} <= {*found}), None)
-    if names is None:
-        raise RefusedError(f"{path} has the arrays {', '.join(found) or 'none'}", _WANTED)
-    if split and names != UNSPLIT:
-        raise RefusedError(f"{path} has a test set", "leave test_share out")
     faults = Faults()
+    names, found, texts = _loaded(path, faults, split=split)
     raw = [
-        (_pixels(images, found[images], faults), _labels(labels, found[labels], faults))
+        (_pixels(images, found.get(images), faults), _labels(labels, found.get(labels), faults))
         for images, labels in zip(names[::2], names[1::2], strict=True)
     ]
     for (pixels, labels), images, name in zip(raw, names[::2], names[1::2], strict=True):
         if pixels is not None and labels is not None and len(pixels) != len(labels):
             faults.add(name, f"{len(labels):,} labels for {len(pixels):,} images of {images}")
-    faults.refuse(path)
-    known = [
-        (pixels, labels) for pixels, labels in raw if pixels is not None and labels is not None
-    ]
-    classes = _classes([labels for _, labels in known], found.get("class_names"), faults)
-    faults.refuse(path)
+    numbers = [labels for _, labels in raw if labels is not None]
+    classes = _classes(numbers, texts, faults) if len(numbers) == len(raw) else ()
     every: list[npt.NDArray[np.uint8]] = []
     told: list[str] = []
-    for (part, _), name in zip(known, names[::2], strict=True):
-        done = _prepared(name, part, preparation, faults)
-        every += done
-        told += [f"{name}[{k}]" for k in range(len(done))]
-    faults.refuse(path)
+    for (part, _), name in zip(raw, names[::2], strict=True):
+        for k, pixels in enumerate(() if part is None else part):
+            try:
+                every.append(prepared(_picture(pixels), preparation))
+            except PictureError as error:
+                faults.add(f"{name}[{k}]", str(error), error.detail)
+            else:
+                told.append(f"{name}[{k}]")
     together = stacked(every, told, faults)
     faults.refuse(path)
-    first = len(known[0][1])
+    first = len(numbers[0])
     return [
         Part(pixels, labels)
-        for pixels, (_, labels) in zip((together[:first], together[first:]), known, strict=False)
+        for pixels, labels in zip((together[:first], together[first:]), numbers, strict=False)
     ], classes
 
 
-def _loaded(path: Path) -> dict[str, np.ndarray]:
-    if path.is_dir():
+def _loaded(
+    path: Path, faults: Faults, *, split: bool
+) -> tuple[tuple[str, ...], dict[str, np.ndarray], np.ndarray | None]:
+    """The names of the arrays, those that could be read, and the names of the classes."""
+    if not path.is_file():
+        what = "folder" if path.is_dir() else "device or a pipe"
         raise RefusedError(
-            f"found a folder at {path.resolve()}", "name an .npz file, or use folder"
+            f"found a {what} at {path.absolute()}", "name an .npz file, or use folder"
         )
+    with path.open("rb") as opened:
+        start = opened.read(6)
+    if not start.startswith(b"PK"):
+        kind = "a single array (.npy)" if start == b"\x93NUMPY" else "no .npz file"
+        raise RefusedError(f"{path} is {kind if start else 'empty'}", _WANTED)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError:
+        # never unpickled: a pickle may do anything
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            there = {*file.files}
+            names = next((n for n in (*SPLIT, UNSPLIT) if {*n} <= there), None)
+            if names is None:
+                listed = sorted(there)
+                more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+                found = f"{', '.join(listed[:_LISTED]) or 'none'}{more}"
+                raise RefusedError(f"{path} has the arrays {found}", _WANTED)
+            if split and names != UNSPLIT:
+                raise RefusedError(f"{path} has a test set", "leave test_share out")
+            arrays = {}
+            for name in (*names, *({"class_names"} & there)):
+                array = _array(file, name, faults)
+                if array is not None:
+                    arrays[name] = array
+    except (RefusedError, OSError):
         raise
-    except Exception as error:  # numpy's and zipfile's, of what is no or no whole .npz file
-        raise RefusedError(
-            f"{path} is no whole .npz file of plain arrays ({error})", _WANTED
-        ) from error
+    except Exception as error:  # numpy's and zipfile's, of what is no whole .npz file
+        raise RefusedError(f"{path} is no whole .npz file ({error})", _WANTED) from error
+    return names, arrays, arrays.pop("class_names", None)
 
 
-def _pixels(name: str, array: np.ndarray, faults: Faults) -> np.ndarray | None:
+def _array(file: Any, name: str, faults: Faults) -> np.ndarray | None:
+    try:
+        array = file[name]
+    except Exception as error:  # numpy's, zipfile's and zlib's
+        objects = "allow_pickle" in str(error)
+        faults.add(
+            name,
+            "holds Python objects, which are never loaded; save plain numbers, or names as text"
+            if objects
+            else f"cannot be read ({error}); save the file again",
+        )
+        return None
+    if isinstance(array, np.ndarray):
+        return array
+    faults.add(name, "no array; save it with numpy.savez")
+    return None
+
+
+def _picture(pixels: np.ndarray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(pixels)
+
+
+def _pixels(name: str, array: np.ndarray | None, faults: Faults) -> np.ndarray | None:
     """Images (sample, row, column) or (sample, row, column, channel)."""
+    if array is None:
+        return None
     if array.dtype != np.uint8:
         faults.add(name, f"{array.dtype}; save pixels as uint8, 0 to 255")
     elif array.ndim not in (3, 4) or 0 in array.shape:
@@ -112,8 +158,10 @@ def _pixels(name: str, array: np.ndarray, faults: Faults) -> np.ndarray | None:
     return None
 
 
-def _labels(name: str, array: np.ndarray, faults: Faults) -> np.ndarray | None:
+def _labels(name: str, array: np.ndarray | None, faults: Faults) -> np.ndarray | None:
     """Labels (sample,), int64."""
+    if array is None:
+        return None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -134,25 +182,18 @@ def _classes(
 ) -> tuple[str, ...]:
     """The names of the classes, their numbers where there are none."""
     count = int(np.concatenate(labels).max()) + 1
-    names = tuple(map(str, range(count) if texts is None else np.ravel(texts).tolist()))
-    if len(names) < count:
-        faults.add("class_names", f"{len(names)} names for labels up to {count - 1}")
-    if len(names) < 2:
+    names = tuple(map(str, range(count)))
+    if texts is not None:
+        plain = np.ravel(texts).tolist()
+        names = tuple(n.decode(errors="replace") if isinstance(n, bytes) else str(n) for n in plain)
+    if len(names) != count:
+        faults.add("class_names", f"{len(names)} names for labels up to {count - 1}; give each one")
+    if count < 2:
         faults.add("labels", "every one is 0; two classes at least are needed")
-    for label in sorted({*range(count)} - {*labels[0].tolist()}):
+    images = np.bincount(labels[0], minlength=count)
+    for label in np.flatnonzero(images == 0):
         faults.add(f"class {label}", "no training image has it; number the classes without gaps")
-    return names[:count]
-
-
-def _prepared(
-    name: str, images: np.ndarray, preparation: Preparation, faults: Faults
-) -> list[npt.NDArray[np.uint8]]:
-    from PIL import Image
-
-    done = []
-    for k, pixels in enumerate(images):
-        try:
-            done.append(prepared(Image.fromarray(pixels), preparation))
-        except PictureError as error:
-            faults.add(f"{name}[{k}]", str(error))
-    return done
+    if len(labels) == 1:
+        for label in np.flatnonzero(images == 1):
+            faults.add(f"class {label}", ONE_IMAGE)
+    return names

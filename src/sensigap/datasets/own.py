@@ -10,20 +10,28 @@ import functools
 import hashlib
 import json
 import os
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sensigap import seeds
 from sensigap.datasets.arrays import read_arrays
-from sensigap.datasets.folders import read_folder, walk
+from sensigap.datasets.folders import inventory, read_folder
 from sensigap.datasets.images import Images, noise_dose, standardise
 from sensigap.datasets.known import KNOWN, DatasetFacts
-from sensigap.datasets.pictures import NO_PREPARATION, Part, Preparation, RefusedError
-from sensigap.datasets.places import DatasetError, expanded, root
+from sensigap.datasets.pictures import (
+    NO_PREPARATION,
+    ONE_IMAGE,
+    Part,
+    Preparation,
+    RefusedError,
+)
+from sensigap.datasets.places import DatasetError, expanded, printable, root
 
 #: share of each class that tests, where no split is given
 TEST_SHARE = 0.25
@@ -93,7 +101,8 @@ class SourceError(DatasetError):
     """The images of a source cannot be taken: what was found, and how to mend it."""
 
     def __init__(self, source: Source, found: str, remedy: str) -> None:
-        super().__init__(f"datasets.{source.name}: {found}" + (f"; {remedy}" if remedy else ""))
+        text = f"datasets.{source.name}: {found}" + (f"; {remedy}" if remedy else "")
+        super().__init__(printable(text))
         self.found, self.remedy = found, remedy
 
 
@@ -107,16 +116,18 @@ def read(source: Source) -> tuple[Images, str]:
     path = source.path
     reader = read_folder if source.folder else read_arrays
     try:
-        if not path.exists():
-            raise RefusedError(f"found nothing at {path.resolve()}", "correct the path")
+        if not _status(path):
+            raise RefusedError(f"found nothing at {path.absolute()}", "correct the path")
         parts, classes = reader(path, source.preparation, split=source.test_share is not None)
         if len(parts) == 1:
             parts = _split(source, parts[0], classes)
     except RefusedError as error:
         raise SourceError(source, error.found, error.remedy) from error
     except OSError as error:
-        reason = f"{path} cannot be read: {error.strerror or error}"
-        raise SourceError(source, reason, "give this user the right to read it") from error
+        reason = f"{error.filename or path} cannot be read: {error.strerror or error}"
+        denied = isinstance(error, PermissionError)
+        remedy = "give this user the right to read it" if denied else "correct the path"
+        raise SourceError(source, reason, remedy) from error
     (train, train_labels), (test, test_labels) = parts
     images = Images(train, train_labels, test, test_labels, source.name, classes)
     return images, f"{source.key} {path.resolve()}"
@@ -132,39 +143,35 @@ def facts(source: Source) -> DatasetFacts:
         DatasetError: see `read`.
     """
     kept = _KEPT / f"{hashlib.sha256(repr(source).encode()).hexdigest()[:16]}.json"
-    there = source.path.exists()
-    inventory = _inventory(source) if there else ""
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    files = _inventory(source)
+    # whatever lies there that was not kept here, or not whole, is read again
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         found = json.loads(kept.read_text())
         # files that were taken away are not needed any more once their store is there
-        if found["version"] == _VERSION and (not there or found["inventory"] == inventory):
+        if found["digest"] == _digest(found) and files in ("", found["inventory"]):
             return DatasetFacts(**found["facts"])
-    if source.folder and there:
+    if source.folder and files:
         # it takes seconds, of many images minutes
-        sys.stderr.write(f"Reading the images of {source.name} in {source.path}\n")
+        sys.stderr.write(printable(f"Reading the images of {source.name} in {source.path}") + "\n")
     images, _ = read(source)
     made = facts_of(images)
     if kept.parents[2].is_dir():
         with suppress(OSError):
             kept.parent.mkdir(parents=True, exist_ok=True)
+            record = {"inventory": files, "facts": dataclasses.asdict(made)}
             temporary = kept.with_suffix(f".{os.getpid()}")
-            temporary.write_text(
-                json.dumps(
-                    {
-                        "version": _VERSION,
-                        "inventory": inventory,
-                        "facts": dataclasses.asdict(made),
-                    }
-                )
-            )
-            temporary.replace(kept)
+            try:
+                temporary.write_text(json.dumps({**record, "digest": _digest(record)}))
+                temporary.replace(kept)
+            finally:
+                temporary.unlink(missing_ok=True)
     return made
 
 
 def facts_of(images: Images) -> DatasetFacts:
     """What images of one's own hold, and the study's defaults for them."""
     _, channels, height, width = images.train_images.shape
-    known = KNOWN.get(images.name)
+    known, side = KNOWN.get(images.name), min(height, width)
     chosen = seeds.generator(0, "distance between classes").permutation(len(images.train_labels))
     chosen = np.sort(chosen[:_DOSE_IMAGES])
     return DatasetFacts(
@@ -177,7 +184,7 @@ def facts_of(images: Images) -> DatasetFacts:
         classes=images.classes,
         # ASSUME: an eighth of the side, as for the known data sets; whether a mirrored image keeps
         # its class is not known
-        max_shift=known.max_shift if known else max(1, (min(height, width) + 4) // 8),
+        max_shift=min(known.max_shift if known else max(1, (side + 4) // 8), side - 1),
         flip=known.flip if known else False,
         transition_points=min(1_000, len(images.test_labels)),
         input_noise=known.input_noise if known else _dose(images, chosen),
@@ -195,14 +202,30 @@ def _dose(images: Images, chosen: npt.NDArray[np.int64]) -> float:
 
 
 def _inventory(source: Source) -> str:
-    """A digest of the names, sizes and time stamps of a source's files."""
+    """A digest of the names, sizes and time stamps of a source's files; '' where nothing lies."""
     path = source.path
-    files = [(str(path), path.stat())] if path.is_file() else sorted(walk(path))
-    digest = hashlib.sha256()
-    for file, status in files:
-        line = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    with suppress(OSError):
+        status = _status(path)
+        if not status:
+            return ""
+        is_folder = stat.S_ISDIR(status.st_mode)
+        lines = inventory(path) if is_folder else [(status.st_size, status.st_mtime_ns)]
+        return hashlib.sha256(repr(lines).encode()).hexdigest()
+    return "not readable"
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Of what lies at a path; None where nothing does."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None  # ValueError: of a name that no file can have
+
+
+def _digest(record: dict[str, Any]) -> str:
+    """Of facts and inventory, as this version of reading kept them."""
+    kept = json.dumps([_VERSION, record["inventory"], record["facts"]], sort_keys=True)
+    return hashlib.sha256(kept.encode()).hexdigest()
 
 
 def _split(source: Source, whole: Part, classes: tuple[str, ...]) -> list[Part]:
@@ -212,11 +235,9 @@ def _split(source: Source, whole: Part, classes: tuple[str, ...]) -> list[Part]:
     for label, name in enumerate(classes):
         of_class = np.flatnonzero(whole.labels == label)
         if len(of_class) < 2:
-            raise RefusedError(
-                f"the class {name} has one image, which cannot both train and test",
-                "add images, or give a split of your own",
-            )
-        rng = seeds.generator(source.split_seed, f"test images of {name}")
+            raise RefusedError(f"the class {name} has less than two images", ONE_IMAGE)
+        # by its number: the same images have the same split, whatever their classes are called
+        rng = seeds.generator(source.split_seed, f"test images of class {label}")
         count = min(max(1, round(share * len(of_class))), len(of_class) - 1)
         tests[rng.permutation(of_class)[:count]] = True
     return [Part(whole.images[chosen], whole.labels[chosen]) for chosen in (~tests, tests)]

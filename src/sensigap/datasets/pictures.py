@@ -1,6 +1,9 @@
 """One picture of anybody's as the study takes it: 8 bits, grey or RGB, of a size."""
 
+import re
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +14,20 @@ import numpy.typing as npt
 _TOLD = 5
 
 
+#: of a class that is split
+ONE_IMAGE = "one image cannot both train and test; add images, or give a split of your own"
+
+
 class PictureError(ValueError):
-    """A picture cannot be taken as it is; the message says what it is."""
+    """A picture cannot be taken as it is; the message says what it is.
+
+    Attributes:
+        detail: what is its own among pictures of that fault, '' where there is nothing.
+    """
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(kind)
+        self.detail = detail
 
 
 class RefusedError(ValueError):
@@ -49,9 +64,9 @@ class Faults:
     def __init__(self) -> None:
         self._kinds: dict[str, list[str]] = {}
 
-    def add(self, name: str, kind: str) -> None:
-        """One file or image, by its name, and what is wrong with it."""
-        self._kinds.setdefault(kind, []).append(name)
+    def add(self, name: str, kind: str, detail: str = "") -> None:
+        """One file or image, by its name, what is wrong with it, and what is its own of that."""
+        self._kinds.setdefault(kind, []).append(f"{name} ({detail})" if detail else name)
 
     def refuse(self, path: Path) -> None:
         """Raises `RefusedError` with all of them, if there are any."""
@@ -72,8 +87,9 @@ NO_PREPARATION = Preparation()
 def read_picture(path: Path, preparation: Preparation) -> npt.NDArray[np.uint8]:
     """A picture file as an image (row, column) if it is grey, else (row, column, 3).
 
-    It is turned as its EXIF orientation says. Palettes are looked up, and an alpha channel that is
-    opaque everywhere is dropped.
+    It is turned as its EXIF orientation says. Palettes are looked up, an alpha channel that is
+    opaque everywhere is dropped, and a picture whose colours are all grey is grey, so that the same
+    pixels are the same image in whatever format.
 
     Raises:
         PictureError: it cannot be read, moves, has more than 8 bits a channel, transparent pixels
@@ -81,41 +97,71 @@ def read_picture(path: Path, preparation: Preparation) -> npt.NDArray[np.uint8]:
     """
     from PIL import Image, ImageOps
 
+    # a Targa file has no mark of its own, so that other files could pass for one
+    formats = ["TGA"] if path.suffix.lower() == ".tga" else _FORMATS
     try:
-        with Image.open(path) as opened:
+        # what Pillow warns of is told as an error, or nothing to this study
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as opened:
             if getattr(opened, "n_frames", 1) > 1:
                 raise PictureError("it has several frames; keep one of them")
-            # Pillow reads 16 bits of three channels as 8 without a word
-            deep = any("16" in str(tile[3]) for tile in opened.tile)
+            deep = _bits(opened, path) > 8
             if deep or opened.mode not in _MODES:
                 raise PictureError(
-                    f"mode {'of 16 bits' if deep else opened.mode}; save it as grey or RGB of 8 "
-                    "bits a channel"
+                    f"{'more than 8 bits a channel' if deep else f'mode {opened.mode}'}; save it "
+                    "as grey or RGB of 8 bits a channel"
                 )
             opened.load()
             return prepared(ImageOps.exif_transpose(opened), preparation)
     except PictureError:
         raise
+    except PermissionError as error:
+        raise PictureError("this user may not read it; give the right to") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError("more pixels than Pillow takes; make it smaller") from error
     except Exception as error:  # Pillow's readers raise whatever they stumble over
-        reason = "it is empty" if not path.stat().st_size else "no whole picture that Pillow reads"
-        raise PictureError(reason) from error
+        reason = "no whole picture that Pillow reads"
+        with suppress(OSError):
+            reason = reason if path.stat().st_size else "it is empty"
+        raise PictureError(f"{reason}; take it away, or get it again") from error
 
 
 _MODES = ("1", "L", "P", "RGB", "LA", "PA", "RGBA")
+#: Pillow's names of the formats that are read; no others, some of which start other programs
+_FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000"]
+
+
+def _bits(opened: Any, path: Path) -> int:
+    """Bits of a channel in the file: Pillow reads 16 of three channels as 8 without a word."""
+    if opened.format == "TIFF":
+        return int(max(opened.tag_v2.get(258, (1,))))
+    if opened.format == "JPEG2000":
+        # marker of the codestream's sizes; the components' depths come 40 bytes behind it
+        head = path.read_bytes()
+        start = head.find(b"\xff\x4f\xff\x51")
+        count = int.from_bytes(head[start + 40 : start + 42], "big")
+        return max((depth & 0x7F) + 1 for depth in head[start + 42 : start + 42 + 3 * count : 3])
+    for tile in opened.tile:
+        decoder, arguments = tile[0], tile[3]
+        if decoder.startswith("ppm") and arguments[1] > 255:
+            return 16
+        rawmode = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
+        # of BMP and Targa BGR;16 is all three channels
+        if opened.format in ("PNG", "PPM") and re.search(r";16", str(rawmode)):
+            return 16
+    return 8
 
 
 def prepared(picture: Any, preparation: Preparation) -> npt.NDArray[np.uint8]:
     """A Pillow picture as an image, see `read_picture`."""
     from PIL import Image
 
-    palette = picture.mode in ("P", "PA")
     if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         if picture.getchannel("A").getextrema()[0] < 255:
             raise PictureError("it has transparent pixels; put it on a background")
-        palette = True
-    if palette:
+    if picture.mode in ("P", "PA", "RGBA"):
         picture = picture.convert("RGB")
+    if picture.mode == "RGB":
         channels = np.asarray(picture)
         if (channels == channels[..., :1]).all():
             picture = picture.convert("L")
@@ -129,7 +175,10 @@ def prepared(picture: Any, preparation: Preparation) -> npt.NDArray[np.uint8]:
         side = preparation.centre_crop
         width, height = picture.size
         if min(width, height) < side:
-            raise PictureError(f"its {height} x {width} pixels are smaller than centre_crop {side}")
+            raise PictureError(
+                f"smaller than centre_crop {side}; lower it, or set resize",
+                f"{height} x {width} pixels",
+            )
         left, top = (width - side) // 2, (height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
     pixels: npt.NDArray[np.uint8] = np.asarray(picture, np.uint8)
@@ -145,6 +194,8 @@ def stacked(
 
     Pictures of other sizes than most are added to the faults, and left out.
     """
+    if not pictures:
+        return np.empty((0, 1, 1, 1), np.uint8)
     sizes = [picture.shape[:2] for picture in pictures]
     usual = max(sorted(set(sizes)), key=sizes.count)
     colour = any(picture.ndim == 3 for picture in pictures)
@@ -153,8 +204,9 @@ def stacked(
         if size != usual:
             faults.add(
                 name,
-                f"{size[0]} x {size[1]} pixels, where {sizes.count(usual):,} have {usual[0]} x "
-                f"{usual[1]}; set resize and centre_crop",
+                f"other sizes than {usual[0]} x {usual[1]} pixels, which {sizes.count(usual):,} "
+                "have; set resize and centre_crop",
+                f"{size[0]} x {size[1]} pixels",
             )
         elif colour and picture.ndim == 2:
             kept.append(np.repeat(picture[None], 3, axis=0))

@@ -35,6 +35,11 @@ def root(data_root: str | Path | None) -> Root:
     return Root(Path("data"), f"the default, as neither data_root nor ${ENVIRONMENT} is set")
 
 
+def printable(text: str) -> str:
+    """The text in one line that every terminal takes, whatever names of files stand in it."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 def expanded(text: str, named_by: str) -> Path:
     """The path that a text means."""
     for name in re.findall(r"\$(?:\{(\w+)\}|(\w+))", text):

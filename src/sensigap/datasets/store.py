@@ -9,6 +9,7 @@ import numpy as np
 from sensigap.datasets import own
 from sensigap.datasets.images import Images, first_constant
 from sensigap.datasets.known import KNOWN
+from sensigap.datasets.places import printable
 from sensigap.datasets.sources import DatasetError, checksum_fault, read
 
 
@@ -51,8 +52,8 @@ def prepare(
         images, origin = own.read(source)
         if content not in (None, own.facts_of(images).content):
             raise DatasetError(
-                f"{name}: the images in {source.path} are others than when the run was planned. "
-                "Run again: their networks are planned anew."
+                printable(f"{name}: the images in {source.path} are others than when the run ")
+                + "was planned. Run again: their networks are planned anew."
             )
     else:
         images, origin = read(name, data_root, Path(store).absolute().parent)
