@@ -1847,3 +1847,31 @@ def test_facts_are_plain(place):
     assert again(arrays="mine.npz") == found
     for name, value in dataclasses.asdict(found).items():
         assert type(value) in (int, float, bool, str), name
+
+
+def test_image_folders_stand_in_for_published_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            place = tmp_path / "sets" / "cifar10" / part / name
+            place.mkdir(parents=True)
+            for k in range(12):
+                pixels = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{k}.png")
+    mapping = {
+        "study": "t",
+        "data_root": "sets",
+        "datasets": {"cifar10": {}, "mnist": {}},
+        "survey": [{"search": "rows", "rows": [{"batch_size": 8}]}],
+        "measures": {"ellipses": {"share": 0}, "transitions": {"points": 20, "least": 25}},
+    }
+    study = config.load(mapping)
+    assert study.source("mnist") is None
+    assert study.source("cifar10").folder == "sets/cifar10"
+    facts = study.facts("cifar10")
+    assert (facts.train_size, facts.classes, facts.flip, facts.max_shift) == (24, 2, True, 4)
+    # where published files are there, they count
+    (tmp_path / "sets" / "cifar-10-batches-py").mkdir()
+    assert config.load(mapping).source("cifar10") is None
+    assert config.load(mapping).facts("cifar10") == KNOWN["cifar10"]

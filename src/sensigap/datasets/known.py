@@ -48,8 +48,6 @@ class DatasetFacts:
     input_noise: float
     #: training accuracy from which a network counts as fitted
     fit_accuracy: float = 1.0
-    #: folders and archives of the published files, in torchvision's layout; any of them is a sign
-    files: tuple[str, ...] = ()
 
     @property
     def content(self) -> str:
@@ -100,7 +98,6 @@ KNOWN: dict[str, DatasetFacts] = {
         flip=False,
         transition_points=1_000,
         input_noise=0.60,
-        files=("MNIST",),
     ),
     "fashion_mnist": DatasetFacts(
         published="sha256:ece172613115fb18b120bec8f6c02271af90b8b8f0a5af5c51cbd5ceed68e619",
@@ -114,7 +111,6 @@ KNOWN: dict[str, DatasetFacts] = {
         flip=True,
         transition_points=1_000,
         input_noise=0.30,
-        files=("FashionMNIST",),
     ),
     "cifar10": DatasetFacts(
         published="md5:c58f30108f718f92721af3b95e74349a",
@@ -128,7 +124,6 @@ KNOWN: dict[str, DatasetFacts] = {
         flip=True,
         transition_points=1_000,
         input_noise=0.60,
-        files=("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     ),
     "cifar100": DatasetFacts(
         published="md5:eb9058c3a382ffc7106e4002c42a8d85",
@@ -143,8 +138,17 @@ KNOWN: dict[str, DatasetFacts] = {
         transition_points=1_000,
         input_noise=0.52,
         fit_accuracy=0.999,
-        files=("cifar-100-python", "cifar-100-python.tar.gz"),
     ),
+}
+
+
+#: folders and archives of published files, in torchvision's layout: any of them says that they are
+#: there
+FILES = {
+    "mnist": ("MNIST",),
+    "fashion_mnist": ("FashionMNIST",),
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
 }
 
 

@@ -23,7 +23,7 @@ from sensigap import seeds
 from sensigap.datasets.arrays import read_arrays
 from sensigap.datasets.folders import inventory, read_folder
 from sensigap.datasets.images import Images, noise_dose, standardise
-from sensigap.datasets.known import KNOWN, DatasetFacts
+from sensigap.datasets.known import FILES, KNOWN, DatasetFacts
 from sensigap.datasets.pictures import (
     NO_PREPARATION,
     ONE_IMAGE,
@@ -87,11 +87,11 @@ def stand_in(name: str, data_root: str | None) -> Source | None:
 
     None where they are, or where there are no such folders.
     """
-    if name not in KNOWN or not KNOWN[name].files:
+    if name not in FILES:
         return None
     with suppress(DatasetError, OSError):
         place = root(data_root).path
-        published = any((place / file).exists() for file in KNOWN[name].files)
+        published = any((place / file).exists() for file in FILES[name])
         if not published and all((place / name / part).is_dir() for part in ("train", "test")):
             return Source(name, folder=str(place / name))
     return None
