@@ -13,6 +13,7 @@ timestamp files that a workflow engine leaves inside a directory.
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -284,6 +285,10 @@ def load(
     return dataset
 
 
+#: numbers of a variable held at a time for its checksum
+_PART = 1 << 22
+
+
 def _checksum(dataset: xr.Dataset) -> str:
     """SHA-256 of the names, dimensions and values of a group.
 
@@ -293,13 +298,18 @@ def _checksum(dataset: xr.Dataset) -> str:
     for name in sorted(map(str, dataset.variables)):
         variable = dataset[name].variable
         digest.update(f"{name} {variable.dims} {variable.shape}".encode())
-        values = variable.values
         if _is_kind(variable.dtype, "str"):
-            digest.update(json.dumps([str(value) for value in values.ravel()]).encode())
+            texts = [str(value) for value in variable.values.ravel()]
+            digest.update(json.dumps(texts).encode())
             continue
-        if values.dtype.kind == "f":
-            with np.errstate(invalid="ignore"):  # some bits of NaN count as invalid
-                values = np.where(np.isnan(values), values.dtype.type(np.nan), values + 0)
-        digest.update(f" {values.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(values).data)
+        digest.update(f" {variable.dtype.str}".encode())
+        # by parts: a variable may lie on the disk
+        step = max(1, _PART // max(math.prod(variable.shape[1:]), 1))
+        parts = range(0, variable.shape[0], step) if variable.dims else (None,)
+        for start in parts:
+            values = variable.values if start is None else variable[start : start + step].values
+            if values.dtype.kind == "f":
+                with np.errstate(invalid="ignore"):  # some bits of NaN count as invalid
+                    values = np.where(np.isnan(values), values.dtype.type(np.nan), values + 0)
+            digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
