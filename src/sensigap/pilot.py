@@ -30,6 +30,8 @@ _MOST_OF_STUDY = 0.75
 _LEVEL = 0.95
 #: an axis value is told where at most this share of its networks fits, by its interval
 _SELDOM = 0.5
+#: the share that must fit of the augmentation share that is made the primary one (STATISTICS, 5)
+_OFTEN = 0.8
 #: training accuracy from which a network that does not fit is nearly there
 _NEAR = 0.97
 
@@ -175,7 +177,11 @@ def findings(
         of_dataset = {i: m for i, m in members.items() if m.spec.dataset == dataset}
         known = {i: trained[i] for i in of_dataset if i in trained}
         if known:
-            made = [*_claims(of_dataset, known, analysis), *_values(of_dataset, known)]
+            made = [
+                *_claims(of_dataset, known, analysis),
+                *_values(of_dataset, known),
+                *_shares(of_dataset, known),
+            ]
             rows += [{"dataset": dataset, **row} for row in made]
             lines += _told(dataset, made, known, fit_accuracy(dataset))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -242,6 +248,20 @@ def _values(
                 yield _row(("axis", name, value), fits, _steps(networks))
 
 
+def _shares(
+    members: Mapping[str, Member], known: Mapping[str, Trained]
+) -> Iterator[dict[str, Any]]:
+    """The fitted share of augmented networks by the share of images that is augmented."""
+    by_share: dict[float, list[Trained]] = {}
+    for identity, network in known.items():
+        spec = members[identity].spec
+        if spec.augmented:
+            by_share.setdefault(spec.augmentation_share, []).append(network)
+    for share, networks in sorted(by_share.items()):
+        fits = [network.fitted for network in networks]
+        yield _row(("augmentation_share", "", share), fits, _steps(networks))
+
+
 def _steps(networks: Sequence[Trained]) -> float:
     """Median steps until the networks that fit did."""
     steps = [network.fit_step for network in networks if network.fitted and network.fit_step >= 0]
@@ -300,6 +320,15 @@ def _told(
             f"  {row['name']}: {row['fitted']} of {row['pilots']} {what} fit{steps}; of "
             f"{row['in_study']} {row['expected_low']:.0f} to {row['expected_high']:.0f} are "
             f"expected, {row['needed']} needed: {row['outlook']}"
+        )
+    shares = [row for row in rows if row["kind"] == "augmentation_share"]
+    if shares:
+        texts = [f"{row['value']:g}: {row['fitted']} of {row['pilots']}" for row in shares]
+        often = [row["value"] for row in shares if row["fitted"] >= _OFTEN * row["pilots"]]
+        largest = f"{max(often):g}" if often else "none"
+        yield (
+            f"  Augmented networks that fit, by augmentation_share: {', '.join(texts)}; the "
+            f"largest of which {100 * _OFTEN:.0f}% fit, for primary_share: {largest}."
         )
     if any(row["outlook"] in _SHORT for row in rows):
         yield from _advice(rows, known, enough)

@@ -210,3 +210,17 @@ def test_networks_of_other_studies_do_not_count():
     known = {i: known[i] for i in chosen} | {"0" * 12: Trained(False, -1, 0.1)}
     found = pilot.findings(everyone, known, Analysis(), lambda dataset: 1.0)
     assert row(found, name="C0, C2")["share_high"] == 1
+
+
+def test_the_largest_share_of_augmentation_that_fits_is_named():
+    everyone = members(
+        factors={name: {"axes": PAIRS} for name in ("augmentation_10", "augmentation_30")},
+        datasets={"digits": {"primary_share": 1.0}},
+    )
+    found = findings(everyone, lambda spec: spec.augmentation_share < 0.2 or not spec.augmented)
+    assert row(found, kind="augmentation_share", value=0.1)["share_high"] == 1
+    assert row(found, kind="augmentation_share", value=0.3)["fitted"] == 0
+    (line,) = [line for line in found.lines if "primary_share" in line]
+    assert line.endswith("for primary_share: 0.1.")
+    nothing = findings(everyone, lambda spec: not spec.augmented)
+    assert any(line.endswith("for primary_share: none.") for line in nothing.lines)

@@ -123,3 +123,17 @@ def test_a_sound_store_loads(tmp_path, transitions, curves):
     survey.write(transitions, path, "transitions", groups={"training": curves})
     xr.testing.assert_equal(survey.load(path, "transitions"), transitions)
     xr.testing.assert_equal(survey.load(path, "curves", group="training"), curves)
+
+
+def test_a_checksum_by_parts_is_that_of_the_whole(monkeypatch):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(11, 7))
+    values[3, 2] = np.nan
+    dataset = xr.Dataset(
+        {"a": (("x", "y"), values), "b": ("x", np.arange(11)), "c": ((), 2.5)},
+        coords={"x": np.array([f"n{k}" for k in range(11)], object)},
+    )
+    whole = survey._checksum(dataset)
+    monkeypatch.setattr(survey, "_PART", 15)
+    assert survey._checksum(dataset) == whole
+    assert survey._checksum(dataset.assign(b=("x", np.arange(11)[::-1]))) != whole
