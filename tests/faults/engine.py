@@ -209,7 +209,12 @@ def jobs(plan: WorkPlan) -> Iterator[Job]:
         outputs = {"table": f"{study}/{stage}.csv", "record": record[stage]}
         bad = stale(stage, record[stage], analysis)
         yield Job(stage, surveys, outputs, bad, params=params(stage, analysis))
-    board = {"leaderboard": f"{study}/leaderboard.csv", "board_record": record["leaderboard"]}
+    board = {
+        "leaderboard": f"{study}/leaderboard.csv",
+        "board_record": record["leaderboard"],
+        "claims": f"{study}/claims.csv",
+        "claims_record": record["claims"],
+    }
     drawn = [
         f"{study}/figures/{figure}{suffix}"
         for figure in FIGURES

@@ -102,6 +102,7 @@ class Checkout:
 
 
 def copy_repository(folder: Path) -> Checkout:
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("Snakefile", "workflow", "src", "profiles", "config", "envs"):
         source = REPOSITORY / name
         if source.is_dir():
