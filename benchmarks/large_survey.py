@@ -50,12 +50,13 @@ def write_stores(folder: Path, networks: int, points: int) -> None:
             pairs=0 if start else 24,
             seed=start,
         )
-        names = [f"{start + k:012x}" for k in range(drawn.sizes["network"])]
+        # those of pairs come on top
+        names = [f"{start:06x}{k:06x}" for k in range(drawn.sizes["network"])]
         drawn = drawn.assign_coords(network=np.array(names, object))
         rows.append(drawn.reset_coords()[list(_design(drawn))].to_dataframe())
         for first in range(0, len(names), COHORT):
             part = drawn.isel(network=slice(first, first + COHORT))
-            cohort = folder / "cohorts" / f"{DATASET}-{start + first:012x}"
+            cohort = folder / "cohorts" / f"{DATASET}-{start:06x}{first:06x}"
             attributes = {"weights": write_weights(cohort)}
             for schema in ("training", "jacobian", "transitions", "complexity"):
                 described = SCHEMAS[schema]

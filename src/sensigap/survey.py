@@ -177,12 +177,19 @@ def write(
     with written_whole(path) as temporary:
         root = _encodable(describe(dataset, schema))
         root.attrs = attributes | {CHECKSUM: _checksum(dataset)}
-        root.to_zarr(temporary, mode="w", consolidated=not groups, **options)
+        # xarray holds all that it writes at once; the group's attributes are those of the last call
+        large = [str(name) for name, v in root.data_vars.items() if v.nbytes > _LARGE]
+        for name in large:
+            one = xr.Dataset({name: root[name].variable})
+            one.to_zarr(temporary, mode="a", consolidated=False, **options)
+        whole = not groups and not large
+        rest = root.drop_vars(large)
+        rest.to_zarr(temporary, mode="a" if large else "w", consolidated=whole, **options)
         for name, group in (groups or {}).items():
             encodable = _encodable(describe(group, GROUPS[name]))
             encodable.attrs = {CHECKSUM: _checksum(group)}
             encodable.to_zarr(temporary, mode="a", group=name, consolidated=False, **options)
-        if groups:
+        if not whole:
             _consolidate(temporary)
         records.write_inside(temporary, attributes.get(records.MADE_BY, ""))
 
@@ -285,6 +292,8 @@ def load(
     return dataset
 
 
+#: bytes of a variable that is written by itself
+_LARGE = 1 << 26
 #: numbers of a variable held at a time for its checksum
 _PART = 1 << 22
 

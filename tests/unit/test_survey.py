@@ -137,3 +137,20 @@ def test_a_checksum_by_parts_is_that_of_the_whole(monkeypatch):
     monkeypatch.setattr(survey, "_PART", 15)
     assert survey._checksum(dataset) == whole
     assert survey._checksum(dataset.assign(b=("x", np.arange(11)[::-1]))) != whole
+
+
+def test_large_variables_are_written_one_by_one(tmp_path, monkeypatch, transitions, curves):
+    both = {"groups": {"training": curves}, "attributes": {"a": "b"}}
+    survey.write(transitions, tmp_path / "whole.zarr", "transitions", **both)
+    monkeypatch.setattr(survey, "_LARGE", 20)
+    survey.write(transitions, tmp_path / "parts.zarr", "transitions", **both)
+    survey.write(transitions, tmp_path / "alone.zarr", "transitions", attributes={"a": "b"})
+    whole = survey.load(tmp_path / "whole.zarr", "transitions")
+    for name in ("parts", "alone"):
+        found = survey.load(tmp_path / f"{name}.zarr", "transitions")
+        xr.testing.assert_identical(found, whole)
+        assert found.attrs == whole.attrs
+    xr.testing.assert_identical(
+        survey.load(tmp_path / "parts.zarr", "curves", group="training"),
+        survey.load(tmp_path / "whole.zarr", "curves", group="training"),
+    )
