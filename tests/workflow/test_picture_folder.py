@@ -39,6 +39,8 @@ def test_a_folder_of_pictures_to_a_report(tmp_path):
     checkout = copy_repository(tmp_path / "clone")
     draw_pictures(tmp_path / "pictures")
     text = readme_configuration().replace("~/pictures", str(tmp_path / "pictures"))
+    # whether random labels fit is not asked here
+    text = text.replace("steps: [1500]", "steps: [200]")
     (checkout.folder / "mine.yaml").write_text(text)
     run = ("workflow/run.py",)
     # a picture that is none is told by name, before anything runs
