@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from snakemake_logger_plugin_sensigap.slurm import ACCOUNT_GUESSES, why
+
 if TYPE_CHECKING:
     from snakemake_logger_plugin_sensigap.run_progress import RunProgress
 
@@ -181,7 +183,14 @@ class LogHandler(LogHandlerBase):
             self._told_table |= event == LogEvent.RUN_INFO
         elif event in _CHATTER_EVENTS:
             return ""
-        return "" if chatter else self.format(record)
+        if chatter or ACCOUNT_GUESSES.match(record.getMessage()):
+            return ""
+        text = self.format(record)
+        if event == LogEvent.JOB_ERROR:
+            fields = record.__dict__
+            reason = why(fields.get("log") or (), str(fields.get("rule_name")))
+            text = f"{text}\n    {reason}" if reason else text
+        return text
 
     def _last_words(self) -> str:
         if self.common_settings.dryrun or not (self.run or self._nothing_to_do):
