@@ -249,6 +249,7 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
         child: the same, if it is this process's child.
     """
     import psutil
+
     import slurm
 
     STOPPING.write_text(str(pid))
