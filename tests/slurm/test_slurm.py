@@ -147,7 +147,7 @@ class Head:
 @pytest.fixture
 def study(tmp_path, expected):
     """A folder in which the study is to run, with its data set."""
-    checkout = copy_repository(tmp_path / "study")
+    checkout = copy_repository(tmp_path)
     checkout.configure(CHANGES)
     shutil.copytree(
         expected.folder / "results" / "datasets",
