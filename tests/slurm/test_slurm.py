@@ -166,12 +166,6 @@ def study(tmp_path, expected):
         head.end()
 
 
-def checkpoint(checkout, cohort=0):
-    """The checkpoints of cohorts at work, sorted."""
-    found = sorted(checkout.networks.glob("*/weights.safetensors.checkpoint"))
-    return found[cohort] if len(found) > cohort else None
-
-
 def training_process(job):
     """The process of a Slurm job that trains: the newest, below the Snakemakes around it."""
     steps = slurm("scontrol", "listpids", job).splitlines()[1:]
@@ -182,6 +176,16 @@ def training_process(job):
             processes += [process, *process.children(recursive=True)]
     scripts = [p for p in processes if any("tmp" in w and "train.py" in w for w in p.cmdline())]
     return max(scripts or processes, key=lambda process: process.create_time())
+
+
+def halted(head):
+    """Numbers of both trainings' jobs, halted with a checkpoint; Slurm wakes whom it ends."""
+    jobs = head.wait(lambda: len(found := head.jobs()) == 2 and found, "both trainings")
+    kept = head.checkout.networks
+    head.wait(lambda: len(list(kept.glob("*/*.checkpoint"))) == 2, "checkpoints")
+    for job in jobs:
+        training_process(job).suspend()
+    return jobs
 
 
 def assert_as_expected(checkout, expected):
@@ -230,13 +234,13 @@ def test_a_study_to_its_report(study, expected):
 def test_a_cancelled_job_is_seen_and_done_again_and_a_drained_node_waits(study, expected):
     node = slurm("sinfo", "-h", "-o", "%N")
     head = study.start("--until", "train")
-    job = head.wait(head.jobs, "a training")[0]
-    head.wait(lambda: checkpoint(study), "a checkpoint")
+    job, other = halted(head)
     slurm("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=trial")
     try:
         slurm("scancel", job)
         head.wait(lambda: "somebody cancelled it" in head.text, "the head to see it")
         head.wait(lambda: head.jobs("PENDING"), "the job to be submitted again")
+        training_process(other).resume()
     finally:
         slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
     head.succeeds()
@@ -246,12 +250,12 @@ def test_a_cancelled_job_is_seen_and_done_again_and_a_drained_node_waits(study, 
 
 def test_a_requeued_job_goes_on(study, expected):
     head = study.start("--until", "train")
-    job = head.wait(head.jobs, "a training")[0]
-    head.wait(lambda: checkpoint(study), "a checkpoint")
-    slurm("scontrol", "requeue", job)
-    head.wait(lambda: job in head.jobs("PENDING"), "Slurm to take it back")
-    # Slurm holds it for two minutes
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    jobs = halted(head)
+    slurm("scontrol", "requeue", ",".join(jobs))
+    head.wait(lambda: head.jobs("PENDING") == jobs, "Slurm to take them back")
+    for job in jobs:
+        # Slurm holds it for two minutes
+        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
     head.succeeds()
     assert went_on(study)
     assert_as_expected(study, expected)
@@ -259,11 +263,8 @@ def test_a_requeued_job_goes_on(study, expected):
 
 def test_a_time_limit_is_told_and_the_job_keeps_its_gpu(study, expected):
     head = study.start("--until", "train", "--set-resources", "train:runtime=attempt")
-    job = head.wait(head.jobs, "a training")[0]
-    assert "gres/gpu=1" in slurm("scontrol", "show", "job", job)
-    head.wait(lambda: checkpoint(study), "a checkpoint")
-    # halted, it takes its minute without working
-    training_process(job).suspend()
+    for job in halted(head):
+        assert "gres/gpu=1" in slurm("scontrol", "show", "job", job)
     head.wait(lambda: "it took longer than it had asked for" in head.text, "the limit")
     assert "--set-resources train:runtime=" in head.text
     head.succeeds()
@@ -295,8 +296,7 @@ def test_nothing_is_lost_while_the_accounting_is_away(study, expected):
 
 def test_a_killed_head_is_followed_by_one_that_cancels_its_jobs(study, expected):
     first = study.start("--until", "train")
-    jobs = first.wait(lambda: len(found := first.jobs()) == 2 and found, "both trainings")
-    first.wait(lambda: checkpoint(study, 1), "checkpoints")
+    jobs = halted(first)
     command = psutil.Process(first.process.pid)
     for process in [command, *command.children(recursive=True)]:
         process.kill()
@@ -316,15 +316,13 @@ def test_a_killed_head_is_followed_by_one_that_cancels_its_jobs(study, expected)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 def test_a_stopped_head_cancels_its_jobs(study, expected, number):
     head = study.start("--until", "train")
-    head.wait(head.jobs, "a training")
-    head.wait(lambda: checkpoint(study), "a checkpoint")
+    halted(head)
     head.process.send_signal(number)
     assert head.process.wait(300) == 130, head.text
     assert head.text.splitlines()[-1] == STOPPED
     assert "Traceback" not in head.text
     assert not slurm("squeue", "-h")
     assert not any((study.folder / ".snakemake" / "locks").glob("*"))
-    assert checkpoint(study)
     assert study.start("--until", "train").succeeds()
     assert went_on(study)
     assert_as_expected(study, expected)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 #: GPUs that each job asks for that can use one: the main process knows, and its jobs are told
 ASKED = "SENSIGAP_GPUS_PER_JOB"
@@ -49,7 +50,7 @@ def submits_jobs() -> bool:
 def _silent() -> Iterator[None]:
     """Reading a command line a second time tells its faults a second time."""
     with (
-        open(os.devnull, "w") as nowhere,  # noqa: PTH123
+        Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stderr(nowhere),
         contextlib.redirect_stdout(nowhere),
     ):
