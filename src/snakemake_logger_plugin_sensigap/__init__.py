@@ -9,6 +9,7 @@ finds, also one installed from another checkout, and the Snakefile says which li
 """
 
 import contextlib
+import copy
 import logging
 import os
 import re
@@ -185,12 +186,17 @@ class LogHandler(LogHandlerBase):
             return ""
         if chatter or ACCOUNT_GUESSES.match(record.getMessage()):
             return ""
-        text = self.format(record)
-        if event == LogEvent.JOB_ERROR:
-            fields = record.__dict__
-            reason = why(fields.get("log") or (), str(fields.get("rule_name")))
-            text = f"{text}\n    {reason}" if reason else text
-        return text
+        if event != LogEvent.JOB_ERROR:
+            return self.format(record)
+        fields = record.__dict__
+        logs = list(fields.get("log") or ())
+        reason, told_by = why(logs, str(fields.get("rule_name")))
+        if not reason:
+            return self.format(record)
+        # the line says what a hundred of Slurm's log do
+        shown = copy.copy(record)
+        shown.__dict__["log"] = [log for log in logs if log != told_by]
+        return f"{self.format(shown)}\n    {reason}"
 
     def _last_words(self) -> str:
         if self.common_settings.dryrun or not (self.run or self._nothing_to_do):

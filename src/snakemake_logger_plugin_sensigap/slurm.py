@@ -24,8 +24,8 @@ ACCOUNT_GUESSES = re.compile(
 )
 
 
-def why(logs: Iterable[str], rule: str) -> str:
-    """One line that says why Slurm ended a job; '' where no log tells.
+def why(logs: Iterable[str], rule: str) -> tuple[str, str]:
+    """One line that says why Slurm ended a job, and the log that tells; '' where none does.
 
     Args:
         logs: paths of the job's logs, Slurm's among them.
@@ -37,12 +37,12 @@ def why(logs: Iterable[str], rule: str) -> str:
             said = [
                 line
                 for line in file.read().decode(errors="replace").splitlines()
-                if re.match(r"(slurm\w*|srun): ", line)
+                if re.match(r"(slurm[\w.-]*|srun): ", line)
             ]
             for pattern, reason, resource in _REASONS:
                 found = re.search(pattern, "\n".join(said), re.IGNORECASE)
                 if found:
                     sizes = [round(int(size) / 2**20) for size in found.groups()]
                     more = f"; {_MORE.format(rule=rule, resource=resource)}" if resource else ""
-                    return f"Slurm ended the job: {reason.format(*sizes)}{more} ({log})"
-    return ""
+                    return f"Slurm ended the job: {reason.format(*sizes)}{more} ({log})", log
+    return "", ""

@@ -252,7 +252,7 @@ def test_a_requeued_job_goes_on(study, expected):
     head = study.start("--until", "train")
     jobs = halted(head)
     slurm("scontrol", "requeue", ",".join(jobs))
-    head.wait(lambda: head.jobs("PENDING") == jobs, "Slurm to take them back")
+    head.wait(lambda: sorted(head.jobs("PENDING")) == sorted(jobs), "Slurm to take them back")
     for job in jobs:
         # Slurm holds it for two minutes
         slurm("scontrol", "update", f"JobId={job}", "StartTime=now")

@@ -85,8 +85,8 @@ def test_a_slurm_that_does_not_answer_is_told(folder):
     ("text", "reason", "more"),
     [
         (
-            "slurmstepd: error: Step 7.0 exceeded memory limit (636973056 > 314572800), being "
-            "killed\nslurmstepd: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 ***\n",
+            "slurmstepd-node7.cluster: error: Step 7.0 exceeded memory limit (636973056 > 314572800), being "
+            "killed\nslurmstepd-vm: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 ***\n",
             "it took 607 MB of memory, of 300 MB",
             "--set-resources train:mem_mb=",
         ),
@@ -97,19 +97,19 @@ def test_a_slurm_that_does_not_answer_is_told(folder):
             "--set-resources train:mem_mb=",
         ),
         (
-            "slurmstepd: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME "
+            "slurmstepd-vm: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME "
             "LIMIT ***\n",
             "it took longer than it had asked for",
             "--set-resources train:runtime=",
         ),
         (
-            "slurmstepd: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 DUE TO "
+            "slurmstepd-vm: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 DUE TO "
             "PREEMPTION ***\n",
             "another job took its place",
             "",
         ),
         (
-            "slurmstepd: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 ***\n",
+            "slurmstepd-vm: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 ***\n",
             "somebody cancelled it",
             "",
         ),
@@ -119,7 +119,8 @@ def test_a_slurm_that_does_not_answer_is_told(folder):
 def test_slurms_log_says_why_a_job_ended(folder, text, reason, more):
     (folder / "rule.log").write_text("trained; the paper was CANCELLED AT last\n")
     (folder / "7.log").write_text(f"Building DAG of jobs...\n{text}")
-    told = why(["rule.log", "nowhere.log", "7.log"], "train")
+    told, log = why(["rule.log", "nowhere.log", "7.log"], "train")
+    assert log == "7.log"
     assert told.startswith(f"Slurm ended the job: {reason}")
     assert told.endswith("(7.log)")
     assert more in told
@@ -128,8 +129,8 @@ def test_slurms_log_says_why_a_job_ended(folder, text, reason, more):
 
 def test_a_job_that_failed_by_itself_is_not_slurms(folder):
     (folder / "7.log").write_text("Error in rule train\nsrun: error: vm: task 0: Exited with 1\n")
-    assert why(["7.log"], "train") == ""
-    assert why([], "train") == ""
+    assert why(["7.log"], "train") == ("", "")
+    assert why([], "train") == ("", "")
 
 
 def test_guesses_of_an_account_are_known():
