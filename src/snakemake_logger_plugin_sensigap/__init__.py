@@ -67,7 +67,8 @@ class LogHandler(LogHandlerBase):
         self.interval = 1.0 if self.terminal else 60.0
         self.run: RunProgress | None = None
         self._nothing_to_do = False
-        self._jobs_failed = False
+        #: jobs that failed and have not been done since
+        self._failed: set[int] = set()
         self._errors = False
         self._told_table = False
         self._over = threading.Event()
@@ -144,7 +145,14 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         fields = record.__dict__
         self._errors |= record.levelno >= logging.ERROR
-        self._jobs_failed |= event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR)
+        if event == LogEvent.JOB_ERROR:
+            self._failed.add(int(fields["jobid"]))
+        elif event == LogEvent.GROUP_ERROR:
+            self._failed |= {int(job["jobid"]) for job in fields.get("job_error_info") or []}
+        elif event == LogEvent.JOB_FINISHED and int(fields["job_id"]) in self._failed:
+            # at a later attempt; what was said of the first one is over
+            self._failed.discard(int(fields["job_id"]))
+            self._errors = bool(self._failed)
         if record.getMessage().startswith("Nothing to be done"):
             self._nothing_to_do = True
         elif event == LogEvent.RUN_INFO and self.run is None and not self.common_settings.dryrun:
@@ -206,7 +214,7 @@ class LogHandler(LogHandlerBase):
         table = expected()
         if table is None:
             return ""
-        if self._jobs_failed:
+        if self._failed:
             return (
                 "Jobs failed; what is finished is kept, and the same command goes on from here. "
                 f"Logs of the jobs: {Path(table.report).parent / 'logs'}/\n"

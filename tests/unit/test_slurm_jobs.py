@@ -85,8 +85,9 @@ def test_a_slurm_that_does_not_answer_is_told(folder):
     ("text", "reason", "more"),
     [
         (
-            "slurmstepd-node7.cluster: error: Step 7.0 exceeded memory limit (636973056 > 314572800), being "
-            "killed\nslurmstepd-vm: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 ***\n",
+            "slurmstepd-node7.cluster: error: Step 7.0 exceeded memory limit (636973056 > "
+            "314572800), being killed\n"
+            "slurmstepd-vm: error: *** JOB 7 ON vm CANCELLED AT 2026-01-01T00:00:00 ***\n",
             "it took 607 MB of memory, of 300 MB",
             "--set-resources train:mem_mb=",
         ),
