@@ -120,13 +120,18 @@ class Head:
             assert message not in self.text
         return self.text
 
-    def jobs(self, state="RUNNING", rule="train"):
-        """Numbers of this head's jobs in a state."""
+    def jobs(self, *which):
+        """Numbers of this head's jobs in the queue, those in a state with `-t STATE`."""
         named = re.search(r"SLURM run ID: (\S+)", self.log)
-        if not named:
-            return []
-        told = slurm("squeue", "-h", "--name", named[1], "-t", state, "-o", "%i %k")
-        return [line.split()[0] for line in told.splitlines() if f"rule_{rule}" in line]
+        return (
+            slurm("squeue", "-h", "--name", named[1], "-o", "%i", *which).split() if named else []
+        )
+
+    def running(self):
+        return self.jobs("-t", "RUNNING")
+
+    def pending(self):
+        return self.jobs("-t", "PENDING")
 
     @property
     def log(self):
@@ -140,7 +145,7 @@ class Head:
             for process in [command, *command.children(recursive=True)]:
                 process.kill()
         self.process.wait()
-        for job in slurm("squeue", "-h", "-o", "%i").split():
+        for job in self.jobs():
             subprocess.run(["scancel", job], check=False)
 
 
@@ -180,7 +185,7 @@ def training_process(job):
 
 def halted(head):
     """Numbers of both trainings' jobs, halted with a checkpoint; Slurm wakes whom it ends."""
-    jobs = head.wait(lambda: len(found := head.jobs()) == 2 and found, "both trainings")
+    jobs = head.wait(lambda: len(found := head.running()) == 2 and found, "both trainings")
     kept = head.checkout.networks
     head.wait(lambda: len(list(kept.glob("*/*.checkpoint"))) == 2, "checkpoints")
     for job in jobs:
@@ -239,7 +244,7 @@ def test_a_cancelled_job_is_seen_and_done_again_and_a_drained_node_waits(study, 
     try:
         slurm("scancel", job)
         head.wait(lambda: "somebody cancelled it" in head.text, "the head to see it")
-        head.wait(lambda: head.jobs("PENDING"), "the job to be submitted again")
+        head.wait(head.pending, "the job to be submitted again")
         training_process(other).resume()
     finally:
         slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
@@ -252,7 +257,7 @@ def test_a_requeued_job_goes_on(study, expected):
     head = study.start("--until", "train")
     jobs = halted(head)
     slurm("scontrol", "requeue", ",".join(jobs))
-    head.wait(lambda: sorted(head.jobs("PENDING")) == sorted(jobs), "Slurm to take them back")
+    head.wait(lambda: sorted(head.pending()) == sorted(jobs), "Slurm to take them back")
     for job in jobs:
         # Slurm holds it for two minutes
         slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
@@ -282,7 +287,7 @@ def test_a_job_that_takes_too_much_memory_gets_more(study, expected):
 
 def test_nothing_is_lost_while_the_accounting_is_away(study, expected):
     head = study.start("--until", "train")
-    head.wait(head.jobs, "a training")
+    head.wait(head.running, "a training")
     assert cluster("stop", "slurmdbd").returncode == 0
     try:
         # for a minute, in which trainings end
@@ -321,7 +326,7 @@ def test_a_stopped_head_cancels_its_jobs(study, expected, number):
     assert head.process.wait(300) == 130, head.text
     assert head.text.splitlines()[-1] == STOPPED
     assert "Traceback" not in head.text
-    assert not slurm("squeue", "-h")
+    assert not head.jobs()
     assert not any((study.folder / ".snakemake" / "locks").glob("*"))
     assert study.start("--until", "train").succeeds()
     assert went_on(study)
