@@ -310,7 +310,8 @@ def test_a_killed_head_is_followed_by_one_that_cancels_its_jobs(study, expected)
     text = second.succeeds()
     assert "The last run was cut short; going on from where it was." in text
     assert (
-        f"Jobs of the last run are in Slurm still ({', '.join(jobs)}): they are cancelled" in text
+        f"Jobs of a run that is over are still in Slurm ({', '.join(jobs)}): they are cancelled"
+        in text
     )
     ended = slurm("sacct", "-X", "-n", "-P", "-j", ",".join(jobs), "--format", "State")
     assert all(state.startswith("CANCELLED") for state in ended.splitlines())

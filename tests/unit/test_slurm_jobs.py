@@ -68,7 +68,7 @@ def test_what_is_left_is_cancelled_and_waited_for(folder):
     slurm.cancel_left([NAME], said.append)
     assert asked(folder) == ["squeue", "scancel", "squeue"]
     assert f"--name {NAME}" in (folder / "asked").read_text()
-    assert said == ["Jobs of the last run are in Slurm still (7): they are cancelled."]
+    assert said == ["Jobs of a run that is over are still in Slurm (7): they are cancelled."]
     slurm.cancel_left([NAME], said.append)
     assert len(said) == 1
 

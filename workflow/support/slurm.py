@@ -76,14 +76,14 @@ def cancel_left(
     left = in_queue(names)
     if left is None:
         say(
-            "Slurm does not say whether jobs of the last run are left: expected an answer of "
+            "Slurm does not say whether jobs of a run that is over are left: expected an answer of "
             f"squeue, found none. Any that are do their work twice; scancel --name {names[0]} "
             "ends them."
         )
         return
     if not left:
         return
-    say(f"Jobs of the last run are in Slurm still ({', '.join(left)}): they are cancelled.")
+    say(f"Jobs of a run that is over are still in Slurm ({', '.join(left)}): they are cancelled.")
     cancel(names)
     ends = time.monotonic() + PATIENCE_S
     while left and not given_up() and time.monotonic() < ends:
