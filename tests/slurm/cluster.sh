@@ -2,7 +2,7 @@
 # A Slurm of one node with accounting and four pretended GPUs, from Debian's packages, without systemd.
 #   tests/slurm/cluster.sh up | down | start DAEMON | stop DAEMON
 # For root, on a host without a Slurm of its own. `up` may run again: what is up stays up. What it
-# started stands in $WORK/run/*.pid; `down` stops that and fails if any of it is left.
+# started stands in $WORK/run/*.pid; `down` stops that and fails if any of it is left. $WORK stays.
 # Exit code 77: no Slurm can be had here, with the reason as the last line.
 set -euo pipefail
 WORK=${SENSIGAP_SLURM:-/tmp/sensigap-slurm}
@@ -28,7 +28,6 @@ answers() { # what, a command that succeeds once it is there
 }
 
 install() {
-  [ "$(id -u)" = 0 ] || skip "only root can bring a Slurm up: this is $(id -un)"
   for name in $FILES; do
     file=/etc/slurm/$name.conf
     if [ -e "$file" ] && [ "$(readlink -f "$file")" != "$(readlink -f "$WORK")/etc/$name.conf" ]; then
@@ -172,6 +171,7 @@ stop() {
 }
 
 up() {
+  [ "$(id -u)" = 0 ] || skip "only root can bring a Slurm up: this is user $(id -u)"
   mkdir -p "$WORK"/{etc,run,log,state,spool,mysql,munge}
   chmod 755 "$WORK" "$WORK/run"
   install
