@@ -1,5 +1,6 @@
 # make run: the default study to its report. make test: all tests. Both make .venv when it is missing.
 #   make test-faults                                  trials of damaged files, full disks, killed jobs
+#   make test-slurm                                   faults on a Slurm of one node, brought up for it
 #   make run ARGS="--configfile config/mnist.yaml"    another study
 #   make run ARGS="--resources gpu=4" CORES=16        a machine with four GPUs
 #   make pilot                                        some of the networks, to see whether they fit
@@ -25,7 +26,7 @@ endif
 CHECKED := named-study named-test named-dev
 BIN := $(VENV)/bin
 
-.PHONY: run pilot plan test test-faults check format $(CHECKED)
+.PHONY: run pilot plan test test-faults test-slurm check format $(CHECKED)
 
 run: $(FOR_RUN)
 	@"$(BIN)/python" workflow/run.py --cores $(CORES) $(ARGS)
@@ -43,6 +44,10 @@ test: $(FOR_TEST)
 # what may happen to each file of a study, hundreds of trials; prints a table
 test-faults: $(FOR_TEST)
 	"$(BIN)/python" -m pytest tests/faults -m faults --capture=sys $(ARGS)
+
+# the Slurm profile on a Slurm of one node, brought up from Debian's packages and down again, for root
+test-slurm: $(FOR_CHECK)
+	"$(BIN)/python" -m pytest tests/slurm -m slurm $(ARGS)
 
 check: $(FOR_CHECK)
 	"$(BIN)/ruff" check .

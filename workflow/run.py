@@ -60,6 +60,7 @@ def main(arguments: list[str]) -> int:
     signals = Signals()
     # for Snakemake, which finds plugins on the path
     sys.path[:0] = [str(SOURCE), str(Path(__file__).resolve().parent / "support")]
+    import slurm
     from running import refusal_beside_another
 
     faulty = faulty_configuration(arguments)
@@ -92,6 +93,8 @@ def main(arguments: list[str]) -> int:
         return 1
     if not signals.came and (cut_short or any((FOLDER / "locks").glob("*"))):
         print("The last run was cut short; going on from where it was.", file=sys.stderr)
+        # the jobs of a run that was killed go on in Slurm, and would do what this one does
+        slurm.cancel_left(slurm.runs(FOLDER), say, lambda: signals.came)
         unlocked = subprocess.run(
             [sys.executable, "-m", "snakemake", "--unlock", *arguments],
             check=False,
@@ -134,6 +137,8 @@ def run(arguments: list[str], lock: int, signals: Signals) -> int:
         if signals.came:
             stop(snakemake.pid, snakemake)
             STOPPING.unlink(missing_ok=True)
+            if snakemake.returncode == -signal.SIGKILL:
+                unlock()
             say_stopped()
             return STOPPED
         time.sleep(POLL_S)
@@ -236,13 +241,16 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
     """Stops a Snakemake and its jobs, and waits for them, however long they write what they have.
 
     Snakemake starts no more jobs after SIGTERM, and tells its jobs nothing; they get one SIGTERM
-    each from here. SIGINT would have it print exceptions.
+    each from here. SIGINT would have it print exceptions. Jobs in Slurm it cancels after SIGINT
+    alone, and not while it asks how they are, so they are cancelled from here too.
 
     Args:
         pid: Snakemake's process.
         child: the same, if it is this process's child.
     """
     import psutil
+
+    import slurm
 
     STOPPING.write_text(str(pid))
     # by program too: a process gets the signal again once it runs another one
@@ -251,11 +259,18 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
         snakemake = psutil.Process(pid)
         # first: one that ends at once leaves its jobs to themselves
         found = jobs(snakemake)
-        snakemake.terminate()
+        since = snakemake.create_time()
+        in_slurm = slurm.runs(FOLDER, since)
+        snakemake.send_signal(signal.SIGINT if in_slurm else signal.SIGTERM)
     except psutil.Error:
         return
+    if in_slurm:
+        say("The run's jobs in Slurm are cancelled; they keep what they have.")
+        slurm.cancel(in_slurm)
     idle_since = time.monotonic()
-    firmly = False
+    firmly = bool(in_slurm)
+    # with its jobs in Slurm it only waits, for as long as it meant to before it asks after them
+    patience = PATIENCE_S[0] if in_slurm else PATIENCE_S[1]
     while True:
         # a job may have been on its way when Snakemake was told
         for process in [*found, *jobs(snakemake)]:
@@ -268,9 +283,11 @@ def stop(pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
         if any(map(is_running, told.values())):
             idle_since = time.monotonic()
         elif ended:
+            # one may have been on its way to Slurm too
+            slurm.cancel_left(slurm.runs(FOLDER, since), say)
             return
         idle = time.monotonic() - idle_since
-        if not ended and idle > PATIENCE_S[1]:
+        if not ended and idle > patience:
             with contextlib.suppress(psutil.Error):
                 snakemake.kill()
         elif not ended and idle > PATIENCE_S[0] and not firmly:
@@ -303,6 +320,18 @@ def is_running(process: "psutil.Process") -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def unlock() -> None:
+    """Removes the lock of a Snakemake that had to be killed from here."""
+    for path in (FOLDER / "locks").glob("*"):
+        path.unlink(missing_ok=True)
+
+
+def say(line: str) -> None:
+    """Says a line to the user; nothing where the terminal is gone."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def say_stopped() -> None:

@@ -9,6 +9,7 @@ finds, also one installed from another checkout, and the Snakefile says which li
 """
 
 import contextlib
+import copy
 import logging
 import os
 import re
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_sensigap.slurm import ACCOUNT_GUESSES, why
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_sensigap.run_progress import RunProgress
@@ -64,7 +67,8 @@ class LogHandler(LogHandlerBase):
         self.interval = 1.0 if self.terminal else 60.0
         self.run: RunProgress | None = None
         self._nothing_to_do = False
-        self._jobs_failed = False
+        #: jobs that failed and have not been done since
+        self._failed: set[int] = set()
         self._errors = False
         self._told_table = False
         self._over = threading.Event()
@@ -141,7 +145,14 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         fields = record.__dict__
         self._errors |= record.levelno >= logging.ERROR
-        self._jobs_failed |= event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR)
+        if event == LogEvent.JOB_ERROR:
+            self._failed.add(int(fields["jobid"]))
+        elif event == LogEvent.GROUP_ERROR:
+            self._failed |= {int(job["jobid"]) for job in fields.get("job_error_info") or []}
+        elif event == LogEvent.JOB_FINISHED and int(fields["job_id"]) in self._failed:
+            # at a later attempt; what was said of the first one is over
+            self._failed.discard(int(fields["job_id"]))
+            self._errors = bool(self._failed)
         if record.getMessage().startswith("Nothing to be done"):
             self._nothing_to_do = True
         elif event == LogEvent.RUN_INFO and self.run is None and not self.common_settings.dryrun:
@@ -181,7 +192,19 @@ class LogHandler(LogHandlerBase):
             self._told_table |= event == LogEvent.RUN_INFO
         elif event in _CHATTER_EVENTS:
             return ""
-        return "" if chatter else self.format(record)
+        if chatter or ACCOUNT_GUESSES.match(record.getMessage()):
+            return ""
+        if event != LogEvent.JOB_ERROR:
+            return self.format(record)
+        fields = record.__dict__
+        logs = list(fields.get("log") or ())
+        reason, told_by = why(logs, str(fields.get("rule_name")))
+        if not reason:
+            return self.format(record)
+        # the line says what a hundred of Slurm's log do
+        shown = copy.copy(record)
+        shown.__dict__["log"] = [log for log in logs if log != told_by]
+        return f"{self.format(shown)}\n    {reason}"
 
     def _last_words(self) -> str:
         if self.common_settings.dryrun or not (self.run or self._nothing_to_do):
@@ -191,7 +214,7 @@ class LogHandler(LogHandlerBase):
         table = expected()
         if table is None:
             return ""
-        if self._jobs_failed:
+        if self._failed:
             return (
                 "Jobs failed; what is finished is kept, and the same command goes on from here. "
                 f"Logs of the jobs: {Path(table.report).parent / 'logs'}/\n"

@@ -177,6 +177,27 @@ def test_a_run_says_its_table_its_faults_and_the_report(make, folder):
     )
 
 
+def test_a_job_that_is_done_at_its_second_attempt_has_not_failed(make, folder):
+    progress.expect(TABLE)
+    (folder / "results" / "tiny").mkdir(parents=True)
+    (folder / TABLE.report).touch()
+    slurms = folder / "7.log"
+    slurms.write_text(
+        "much\nslurmstepd-vm: error: *** JOB 7 CANCELLED AT 0 DUE TO TIME LIMIT ***\n"
+    )
+    handler, stream = make()
+    plan(handler)
+    start(handler, 1, "a")
+    fail(handler, 1, slurms)
+    start(handler, 1, "a")
+    finish(handler, 1)
+    handler.close()
+    text = stream.getvalue()
+    assert "Slurm ended the job: it took longer than it had asked for" in text
+    assert "much" not in text
+    assert text.endswith(f"Report: {TABLE.report}\n")
+
+
 def test_a_run_without_a_report_names_none(make):
     progress.expect(TABLE)
     handler, stream = make()

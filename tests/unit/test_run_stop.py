@@ -84,6 +84,23 @@ def test_one_that_hangs_is_killed(monkeypatch):
     assert stopped("true", "SIGTERM", "SIGINT") == -signal.SIGKILL
 
 
+@pytest.mark.parametrize(("ignored", "code"), [((), 7), (("SIGINT",), -signal.SIGKILL)])
+def test_jobs_in_slurm_are_cancelled_at_once(folder, monkeypatch, capsys, ignored, code):
+    monkeypatch.setattr(run_command, "PATIENCE_S", (0.3, 30.0))
+    (folder / "bin").mkdir()
+    for name, does in (("squeue", "cat queue"), ("scancel", ": > queue")):
+        (folder / "bin" / name).write_text(f'#!/bin/sh\necho "{name} $*" >> asked\n{does}\n')
+        (folder / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    (folder / "queue").write_text("7 sensigap_a-run\n")
+    (folder / ".snakemake" / "log").mkdir()
+    (folder / ".snakemake" / "log" / "1.snakemake.log").write_text("SLURM run ID: sensigap_a-run\n")
+    assert stopped("true", "SIGTERM", *ignored) == code
+    assert "--name sensigap_a-run" in (folder / "asked").read_text()
+    assert (folder / "queue").read_text() == ""
+    assert "they keep what they have" in capsys.readouterr().err
+
+
 def test_one_that_has_ended_needs_no_stopping():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

@@ -77,7 +77,6 @@ def test_scripts_are_thin(script):
 
 
 def test_profiles_name_rules_that_exist():
-    asking = {"train", *(name for name, measure in MEASURES.items() if measure.device)}
     for path in (REPOSITORY / "profiles").glob("*/config.yaml"):
         profile = yaml.safe_load(path.read_text())
         known = {name for name, _ in rules() if name} | set(MEASURES)
@@ -85,9 +84,17 @@ def test_profiles_name_rules_that_exist():
             assert set(profile.get(key, {})) <= known, path
         assert profile["rerun-triggers"] == ["mtime", "params"]
         assert "logger" not in profile
-        if path.parent.name == "slurm":
-            gpus = {rule for rule, given in profile["set-resources"].items() if given.get("gpu")}
-            assert gpus == asking
+        # a command line's `--set-resources` would drop what stands there
+        assert not profile.get("set-resources"), path
+
+
+def test_the_two_slurm_profiles_differ_in_gpus_alone():
+    gpus, cpus = (
+        yaml.safe_load((REPOSITORY / "profiles" / name / "config.yaml").read_text())
+        for name in ("slurm", "slurm-cpu")
+    )
+    assert cpus.pop("resources") == {"gpu": 0}
+    assert cpus == gpus
 
 
 def test_the_conda_environment_has_the_same_pins():

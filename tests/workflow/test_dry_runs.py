@@ -16,7 +16,7 @@ CONFIGS = sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize("profile", ["default", "slurm"])
+@pytest.mark.parametrize("profile", ["default", "slurm", "generic"])
 def test_every_configuration_has_a_dag_without_data(untouched, config, profile):
     told = untouched.snakemake(
         "--dry-run", "--workflow-profile", f"profiles/{profile}", config=f"config/{config}"
@@ -44,20 +44,34 @@ def asked_for(untouched, *arguments):
     return found
 
 
+def on_gpu(asked):
+    """Rules whose jobs all ask for a GPU."""
+    return {rule for rule, jobs in asked.items() if all(job.get("gpu") for job in jobs)}
+
+
 def test_jobs_ask_for_devices_where_they_are_and_for_memory_and_time(untouched, monkeypatch):
     here = asked_for(untouched)
     assert not [rule for rule, jobs in here.items() for job in jobs if job.get("gpu")]
     cluster = asked_for(untouched, "--workflow-profile", "profiles/slurm")
-    assert {rule for rule, jobs in cluster.items() if all(job.get("gpu") for job in jobs)} == DEVICE
+    assert on_gpu(cluster) == DEVICE
     for rule in (*DEVICE, "slices", "survey", "claims", "figures"):
         for job in cluster[rule]:
             assert 1000 < job["mem_mb"] < 20_000, rule
             assert 10 < job["runtime"] < 1000, rule
     monkeypatch.setenv("SENSIGAP_PRETEND_DEVICES", "1")
-    pretended = asked_for(untouched)
-    assert {
-        rule for rule, jobs in pretended.items() if all(job.get("gpu") for job in jobs)
-    } == DEVICE
+    assert on_gpu(asked_for(untouched)) == DEVICE
+
+
+def test_jobs_on_a_cluster_keep_their_gpus_unless_there_are_to_be_none(untouched):
+    slurm = ("--workflow-profile", "profiles/slurm")
+    longer = asked_for(untouched, *slurm, "--set-resources", "train:runtime=1440")
+    assert on_gpu(longer) == DEVICE
+    assert {job["runtime"] for job in longer["train"]} == {1440}
+    assert not on_gpu(asked_for(untouched, *slurm, "--resources", "gpu=0"))
+    assert not on_gpu(asked_for(untouched, "--workflow-profile", "profiles/slurm-cpu"))
+    generic = ("--workflow-profile", "profiles/generic")
+    assert not on_gpu(asked_for(untouched, *generic))
+    assert on_gpu(asked_for(untouched, *generic, "--resources", "gpu=8")) == DEVICE
 
 
 def test_larger_networks_ask_for_more(untouched):

@@ -27,8 +27,12 @@ rule mine:
     default_target: True
     input: "nested/results/tiny/report.html"
 """
-# sbatch's place: a shell that runs the job's script, which parses the Snakefile again
-GENERIC = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "bash", "--jobs", "2")
+# in sbatch's place a shell that runs the job's script, which parses the Snakefile again; this host
+# need not have the GPUs that a cluster has
+GENERIC = (
+    *("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "bash", "--jobs", "2"),
+    *("--resources", "gpu=0"),
+)
 
 
 class Importer:

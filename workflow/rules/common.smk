@@ -9,6 +9,7 @@ for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
         sys.path.insert(0, str(folder))
 
 import yaml
+from cluster import gpus_per_job
 from environment import add_to_python_path
 from job import note_of
 from running import refusal_beside_another
@@ -21,17 +22,24 @@ from sensigap.config.reading import check_file
 from sensigap.datasets.places import DatasetError
 from sensigap.declarations import MEASURES
 from sensigap.figure_names import FIGURES
-from sensigap.training.devices import has_gpu
 from sensigap.workplan import OldResultsError, WorkPlan
 
 add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
 
 # the results folder as this workflow writes it, also under the prefix of a module that imports it
 RESULTS = Path(rules.dataset.output[0]).parents[1]
-# what a job takes that can use a device, where this host has any; on a cluster the profile says so
-GPUS = 1 if has_gpu() else 0
+# what a job asks for that can use a device. In the rules, not in a profile: `--set-resources` on the
+# command line takes the place of a profile's whole section
+GPU_LIMIT = getattr(workflow.global_resources.get("gpu"), "value", None)
+GPUS = gpus_per_job(workflow.is_main_process, GPU_LIMIT)
 SET_RESOURCES = workflow.resource_settings.overwrite_resources or {}
 ON_GPU = bool(GPUS) or any(given.get("gpu") for given in SET_RESOURCES.values())
+
+
+# where a scheduler passes no environment on, the job's command line carries it
+envvars:
+    "SENSIGAP_GPUS_PER_JOB",
+
 
 # Snakemake itself would say how to take its lock from the other run
 if workflow.is_main_process and not {"-n", "--dry-run", "--dryrun"} & {*sys.argv}:
@@ -57,9 +65,8 @@ except (ConfigError, CohortError, DatasetError, OldResultsError) as error:
 def side_by_side():
     """How many jobs run at the same time: on a cluster, on this host's cores, on its GPUs."""
     asked = workflow.resource_settings
-    gpus = getattr(workflow.global_resources.get("gpu"), "value", None)
     most = asked.nodes or asked.cores
-    return min(most, gpus) if most and gpus and GPUS else most
+    return min(most, GPU_LIMIT) if most and GPU_LIMIT and GPUS else most
 
 
 STUDY = f"results/{RUN.study.study}"

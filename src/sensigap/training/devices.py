@@ -148,7 +148,7 @@ def lease(
             f"a GPU was asked for, expected one that torch can use, found none: {_why(gpus)}. "
             "Check nvidia-smi or rocm-smi, CUDA_VISIBLE_DEVICES, that torch is a build for this "
             "GPU, and on a cluster that jobs are given one. To compute on the CPU, ask for no GPU: "
-            "run with CUDA_VISIBLE_DEVICES set to nothing, on a cluster with gpu=0 in the profile"
+            "run with CUDA_VISIBLE_DEVICES set to nothing, on a cluster with --resources gpu=0"
         )
     if folder is None:
         folder = _lock_folder()
