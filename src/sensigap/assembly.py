@@ -141,8 +141,7 @@ def _with(
     for name in at_points:
         kind = measure.schema.variables[name].kind
         values = _AtPoints(name, parts, (len(names), whole.sizes["sample"]), kind)
-        lazy = xr.Variable(("network", "sample"), LazilyIndexedArray(values))
-        whole[name] = lazy
+        whole[name] = xr.Variable(("network", "sample"), LazilyIndexedArray(values))
     return xr.merge([whole, joined], join="exact", compat="override")
 
 
@@ -180,6 +179,7 @@ class _AtPoints(BackendArray):
         return explicit_indexing_adapter(key, self.shape, IndexingSupport.BASIC, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        single = not isinstance(key[0], slice)
         rows = np.atleast_1d(np.arange(self.shape[0])[key[0]])
         place = np.full(self.shape[0], -1)
         place[rows] = np.arange(len(rows))
@@ -192,7 +192,7 @@ class _AtPoints(BackendArray):
                 columns = part.columns[None]
                 values[place[part.here[wanted]][:, None], columns] = found[:, part.points]
         values = values[:, key[1]]
-        return values[0] if np.ndim(np.arange(self.shape[0])[key[0]]) == 0 else values
+        return values[0] if single else values
 
 
 def read_design(

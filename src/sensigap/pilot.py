@@ -9,15 +9,17 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from sensigap.config import Analysis
 from sensigap.design import Member
 from sensigap.factors import FACTORS
 from sensigap.spec import HYPERPARAMETERS
+
+if TYPE_CHECKING:
+    import pandas as pd  # the plan of a run, which every job reads, does without
 
 #: networks of the survey at least, and of them with each value of each axis
 _LEAST = 40
@@ -28,7 +30,7 @@ _A_SIDE = 4
 _MOST_OF_STUDY = 0.75
 #: level of the intervals
 _LEVEL = 0.95
-#: an axis value is told where at most this share of its networks fits, by its interval
+#: a side of a factor is told where less than this share of its networks fits, by its interval
 _SELDOM = 0.5
 #: the share that must fit of the augmentation share that is made the primary one (STATISTICS, 5)
 _OFTEN = 0.8
@@ -128,7 +130,7 @@ class Trained:
 class Findings:
     """The pilot's table, and what a person should know of it."""
 
-    table: pd.DataFrame
+    table: "pd.DataFrame"
     #: in words, line by line; the first of each data set names it
     lines: tuple[str, ...]
     #: whether some claim will hardly have the networks that it needs
@@ -171,6 +173,8 @@ def findings(
     Returns:
         A row for each claim, factor, and value of an axis; shares with Jeffreys' 95% intervals.
     """
+    import pandas as pd
+
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     for dataset in dict.fromkeys(member.spec.dataset for member in members.values()):
@@ -202,7 +206,7 @@ def _claims(
             "C0, C2": len(survey),
             "C1": sum("ellipses" in members[identity].chosen for identity in survey),
         }
-        row = _row(("survey", "", ""), [found.fitted for found in piloted], _steps(piloted))
+        row = _of_networks(("survey", "", ""), piloted)
         for name, count in of_survey.items():
             if count:
                 yield _foretold(row | {"name": name}, count, analysis.minimum_networks)
@@ -218,17 +222,13 @@ def _claims(
         steps = _steps([network for pair in whole for network in pair])
         row = _row(("pairs", factor, ""), fits, steps)
         yield _foretold(row, len(sides), analysis.minimum_networks)
-        names = {
-            side.name: [
-                known[identity]
-                for identity, member in members.items()
-                if identity in known and member.pairs.get(factor, ("", ""))[1] == side.name
+        for side in FACTORS[factor].sides:
+            networks = [
+                network
+                for identity, network in known.items()
+                if members[identity].pairs.get(factor, ("", ""))[1] == side.name
             ]
-            for side in FACTORS[factor].sides
-        }
-        for side, networks in names.items():
-            fits = [network.fitted for network in networks]
-            yield _row(("side", factor, side), fits, _steps(networks))
+            yield _of_networks(("side", factor, side.name), networks)
 
 
 def _values(
@@ -244,8 +244,7 @@ def _values(
                 if i in known and getattr(member.spec, name) == value
             ]
             if networks:
-                fits = [network.fitted for network in networks]
-                yield _row(("axis", name, value), fits, _steps(networks))
+                yield _of_networks(("axis", name, value), networks)
 
 
 def _shares(
@@ -258,14 +257,18 @@ def _shares(
         if spec.augmented:
             by_share.setdefault(spec.augmentation_share, []).append(network)
     for share, networks in sorted(by_share.items()):
-        fits = [network.fitted for network in networks]
-        yield _row(("augmentation_share", "", share), fits, _steps(networks))
+        yield _of_networks(("augmentation_share", "", share), networks)
 
 
 def _steps(networks: Sequence[Trained]) -> float:
     """Median steps until the networks that fit did."""
     steps = [network.fit_step for network in networks if network.fitted and network.fit_step >= 0]
     return float(np.median(steps)) if steps else math.nan
+
+
+def _of_networks(what: tuple[str, str, Any], networks: Sequence[Trained]) -> dict[str, Any]:
+    """The share of networks that fits, see `_row`."""
+    return _row(what, [network.fitted for network in networks], _steps(networks))
 
 
 def _row(what: tuple[str, str, Any], fits: Sequence[bool], steps: float) -> dict[str, Any]:

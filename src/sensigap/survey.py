@@ -46,6 +46,10 @@ PACKAGES = (
 )
 #: attribute with the SHA-256 of a group's values
 CHECKSUM = "sha256"
+#: bytes of a variable that is written by itself
+_LARGE = 1 << 26
+#: numbers of a variable held at a time for its checksum
+_PART = 1 << 22
 
 _KINDS = {"float": "f", "int": "iu", "bool": "b", "str": "OUT"}
 
@@ -290,12 +294,6 @@ def load(
     if _checksum(dataset) != dataset.attrs.get(CHECKSUM):
         raise damaged(path, f"{where}its values have another checksum", records.REMEDY)
     return dataset
-
-
-#: bytes of a variable that is written by itself
-_LARGE = 1 << 26
-#: numbers of a variable held at a time for its checksum
-_PART = 1 << 22
 
 
 def _checksum(dataset: xr.Dataset) -> str:

@@ -5,6 +5,7 @@ fields are found in `sensigap.config.checks`, since pydantic skips its own cross
 as soon as one field fails.
 """
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -387,7 +388,7 @@ class Study(Section):
         Raises:
             KeyError: the study does not use that data set.
         """
-        return source(name, self.datasets[name], self.data_root)
+        return self._sources[name]
 
     def facts(self, name: str) -> DatasetFacts:
         """What is known of one of the study's data sets; images of one's own are read.
@@ -396,8 +397,21 @@ class Study(Section):
             KeyError: the study does not use that data set.
             DatasetError: its images cannot be taken.
         """
-        where = self.source(name)
-        return own.facts(where) if where else KNOWN[name]
+        return self._facts[name]
+
+    # looked up once: a study of 10,000 networks asks for each, and folders are looked at
+    @functools.cached_property
+    def _sources(self) -> dict[str, own.Source | None]:
+        return {
+            name: source(name, settings, self.data_root) for name, settings in self.datasets.items()
+        }
+
+    @functools.cached_property
+    def _facts(self) -> dict[str, DatasetFacts]:
+        return {
+            name: own.facts(where) if where else KNOWN[name]
+            for name, where in self._sources.items()
+        }
 
     def dataset(self, name: str) -> ResolvedDataset:
         """The settings of one of the study's data sets, defaults filled in.

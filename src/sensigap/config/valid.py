@@ -51,8 +51,6 @@ class Valid:
 
     def __init__(self, mapping: Mapping[str, Any], faults: Iterable[Fault]) -> None:
         self.mapping: dict[str, Any] = _copied(mapping)
-        #: data set -> why its own images cannot be taken
-        self.refused: dict[str, DatasetError] = {}
         for fault in faults:
             *parents, last = fault.path
             place: Any = self.mapping
@@ -70,13 +68,19 @@ class Valid:
             section = as_mapping(section).get(step)
         return as_mapping(section)
 
-    @functools.cached_property
+    @property
     def facts(self) -> dict[str, DatasetFacts]:
-        """What is known of the data sets that the study lists, of those whose images are sound.
+        """What is known of the data sets that the study lists, of those whose images are sound."""
+        return self._looked_up[0]
 
-        Faults of one's own images are gathered in `refused`.
-        """
-        found = {}
+    @property
+    def refused(self) -> dict[str, DatasetError]:
+        """Data set -> why its own images cannot be taken."""
+        return self._looked_up[1]
+
+    @functools.cached_property
+    def _looked_up(self) -> tuple[dict[str, DatasetFacts], dict[str, DatasetError]]:
+        found, refused = {}, {}
         for name in self.section("datasets"):
             settings = self._settings(name)
             where = settings and source(name, settings, self._data_root)
@@ -84,10 +88,10 @@ class Valid:
                 try:
                     found[name] = own.facts(where)
                 except DatasetError as error:
-                    self.refused[name] = error
+                    refused[name] = error
             elif name in KNOWN:
                 found[name] = KNOWN[name]
-        return found
+        return found, refused
 
     @property
     def _data_root(self) -> str | None:

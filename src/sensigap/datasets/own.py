@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sensigap import seeds
 from sensigap.datasets.arrays import read_arrays
@@ -172,8 +171,6 @@ def facts_of(images: Images) -> DatasetFacts:
     """What images of one's own hold, and the study's defaults for them."""
     _, channels, height, width = images.train_images.shape
     known, side = KNOWN.get(images.name), min(height, width)
-    chosen = seeds.generator(0, "distance between classes").permutation(len(images.train_labels))
-    chosen = np.sort(chosen[:_DOSE_IMAGES])
     return DatasetFacts(
         published=f"sha256:{images.checksum}",
         train_size=len(images.train_labels),
@@ -187,13 +184,15 @@ def facts_of(images: Images) -> DatasetFacts:
         max_shift=min(known.max_shift if known else max(1, (side + 4) // 8), side - 1),
         flip=known.flip if known else False,
         transition_points=min(1_000, len(images.test_labels)),
-        input_noise=known.input_noise if known else _dose(images, chosen),
+        input_noise=known.input_noise if known else _dose(images),
         fit_accuracy=0.999 if images.classes >= _MANY_CLASSES else 1.0,
     )
 
 
-def _dose(images: Images, chosen: npt.NDArray[np.int64]) -> float:
+def _dose(images: Images) -> float:
     """The input noise that the classes leave room for, to two digits; see `noise_dose`."""
+    order = seeds.generator(0, "distance between classes").permutation(len(images.train_labels))
+    chosen = np.sort(order[:_DOSE_IMAGES])
     labels = images.train_labels[chosen]
     if (labels == labels[0]).all():
         return 0.1

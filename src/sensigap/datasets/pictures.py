@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 #: faults of one kind that are told by name; the others are counted
 _TOLD = 5
-
-
 #: of a class that is split
 ONE_IMAGE = "one image cannot both train and test; add images, or give a split of your own"
 
