@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LEAST = 40
 _A_VALUE = 8
 #: pairs of each factor
-_A_SIDE = 4
+_A_SIDE = 8
 # ASSUME: where the pilot would be more of a study than this, the study is its own pilot
 _MOST_OF_STUDY = 0.75
 #: level of the intervals
@@ -51,7 +51,7 @@ def choose(members: Mapping[str, Member]) -> list[str]:
     """The networks of a study that are its pilot, by id.
 
     Of each data set the first networks of the survey in the order of their ids, until there are 40
-    and 8 of each value of each axis, and of each factor the first 4 pairs. Ids are digests, so this
+    and 8 of each value of each axis, and of each factor the first 8 pairs. Ids are digests, so this
     is a random choice that no other network decides. A data set of which these are nearly all has
     no pilot.
     """
