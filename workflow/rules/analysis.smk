@@ -96,7 +96,8 @@ rule figures:
         f"{STUDY}/timings/figures/all.tsv"
     conda:
         "../../envs/sensigap.yaml"
-    threads: 1
+    # each draws figures of its own
+    threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: attempt * ESTIMATE.memory_mb("figures"),
         runtime=120,

@@ -1,5 +1,7 @@
 """All figures, as PDF and PNG, with their numbers and captions."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from job import job, write_record
@@ -17,6 +19,15 @@ if __name__ == "__main__":
             Path(snakemake.input.claims),
             Settings(**snakemake.params.settings["analysis"]),
         )
-        for name in FIGURES:
-            draw(name, sources, Path(snakemake.output.record).with_name(name))
+        # opened before the processes part, so that each survey is verified once
+        _ = sources.roots
+        folder = Path(snakemake.output.record).parent
+        with ProcessPoolExecutor(
+            snakemake.threads, mp_context=multiprocessing.get_context("fork")
+        ) as processes:
+            drawing = [
+                processes.submit(draw, name, sources, folder / name) for name in FIGURES
+            ]
+            for figure in drawing:
+                figure.result()
         write_record(snakemake)
