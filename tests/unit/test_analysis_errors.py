@@ -9,7 +9,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from sensigap.analysis import envelope, groups, ranks, regression
+from sensigap.analysis import envelope, errors, groups, ranks, regression
 from sensigap.analysis.bootstrap import DoesNotApply, cluster_variance, resample_counts
 from sensigap.analysis.errors import Estimate, Halvings, halving_variance, mean_of_halves
 from sensigap.analysis.pair_effects import PairEffect
@@ -116,6 +116,39 @@ def test_means_of_halves_skip_what_is_missing():
     assert halvings.means(values[[0, 2]]) == pytest.approx(found[[0, 2]])
     one_half = values[0, halvings.member[:, 3] > 0]
     assert halvings.sums(values[:1])[0, 3] == pytest.approx(one_half.sum())
+
+
+@pytest.mark.parametrize("points", [2, 3, 20, 21, 400, 1_001])
+@pytest.mark.parametrize("window", [0, 3])
+def test_medians_of_halves_are_numpys(points, window, monkeypatch):
+    monkeypatch.setattr(errors, "_MEDIAN_WINDOW", window)
+    halvings = Halvings(generator(0, "halves"), 25, points)
+    draws = generator(points, "values")
+    values = np.stack(
+        [
+            draws.standard_normal(points),
+            10.0 ** draws.uniform(-30, 30, points),
+            draws.integers(0, 3, points).astype(float),  # ties
+            np.zeros(points),
+            np.arange(points, dtype=float),
+            -np.arange(points, dtype=float),
+            np.r_[np.nan, draws.standard_normal(points - 1)],
+        ]
+    )
+    found = halvings.medians(values)
+    for column, member in enumerate(halvings.member.T > 0):
+        expected = np.median(values[:-1, member], axis=1)
+        np.testing.assert_array_equal(found[:-1, column], expected)
+    assert np.isnan(found[-1]).all()
+
+
+def test_medians_of_halves_that_lie_far_from_the_middle():
+    """All small values in the first half: no window about the middle holds its median."""
+    halvings = Halvings(generator(0, "halves"), 2, 4_000)
+    member = halvings.member > 0
+    values = np.where(member[:, 0], 0.0, 10.0) + generator(0, "values").random(4_000)
+    found = halvings.medians(values[None])[0]
+    np.testing.assert_array_equal(found, [np.median(values[half]) for half in member.T])
 
 
 def test_halving_variance_of_a_mean_is_that_of_the_mean():

@@ -172,7 +172,7 @@ def _aggregate_rows(
     reasons.add(f"with a {AGGREGATES[aggregate]} of 0", int((~defined).sum()))
     remarks: tuple[str, ...] = ()
     if aggregate == "geometric":
-        zeros = int((points.values("jacobian_norm", kept.index.tolist()) == 0).sum())
+        zeros = int(points.insensitive(kept.index.tolist()).sum())
         of = len(kept) * points.count
         remarks = (f"{zeros:,} of {of:,} points with J = 0 left out of the means",)
     x = values[defined], halves[defined]
@@ -289,8 +289,8 @@ def _transitions_rows(
 
     def make() -> Relation:
         # both over the same halves: the transitions over those of their points in each
-        counts = points.values("transitions", kept.index.tolist())
-        x = kept["mean_transitions"].to_numpy(float), points.halvings.means(counts)
+        halves = points.transitions_by_halves(kept.index.tolist())
+        x = kept["mean_transitions"].to_numpy(float), halves
         return dataclasses.replace(
             _relation(kept, x, points),
             # the fewest of any network: a row has one number

@@ -1,7 +1,7 @@
 """The test points that all networks of a survey share, whole and in halves."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,18 @@ AGGREGATES = {
     "median": "median",
     "geometric": "geometric mean",
 }
-#: variables held at once, which bounds the memory
-_HELD = 4
+#: values of a variable that are worked on at once, which bounds the memory
+_VALUES = 1 << 23
+
+#: of each network over all points (network,), and over each half of them (network, 2 halvings)
+Summary = tuple[np.ndarray, np.ndarray]
 
 
 class SharedPoints:
     """Quantities of networks over test points, and over the halves of them.
 
-    Halves stand as columns: all first halves, then all second ones (network, 2 halvings).
+    Halves stand as columns: all first halves, then all second ones (network, 2 halvings). What a
+    survey says of all its networks is read and summed up once, a few networks at a time.
     """
 
     def __init__(self, survey: xr.Dataset, dataset: str, settings: Settings) -> None:
@@ -37,8 +41,8 @@ class SharedPoints:
         """
         self.survey, self.dataset, self.settings = survey, dataset, settings
         self.count = survey.sizes["sample"]
-        self._held: dict[str, np.ndarray] = {}
-        self._places = {name: k for k, name in enumerate(survey["network"].to_numpy().tolist())}
+        names = survey["network"].to_numpy().tolist()
+        self._places = {name: place for place, name in enumerate(names)}
 
     @functools.cached_property
     def halvings(self) -> Halvings:
@@ -49,8 +53,10 @@ class SharedPoints:
     @functools.cached_property
     def path_points(self) -> np.ndarray:
         """The test points at which any network has transitions (point,)."""
-        measured = self._variable("transitions")
-        return np.flatnonzero(~np.isnan(measured).all(axis=0))
+        measured = np.zeros(self.count, bool)
+        for counts in self._blocks("transitions"):
+            measured |= ~np.isnan(counts).all(axis=0)
+        return np.flatnonzero(measured)
 
     @functools.cached_property
     def path_halvings(self) -> Halvings:
@@ -58,36 +64,82 @@ class SharedPoints:
         rng = draws(self.settings, self.dataset, "halvings of the transitions' points")
         return Halvings(rng, self.settings.halvings, len(self.path_points))
 
-    def _variable(self, name: str) -> np.ndarray:
-        """A variable of all networks (network, point); the last few are held."""
-        if name not in self._held:
-            while len(self._held) >= _HELD:
-                del self._held[next(iter(self._held))]
-            variable = self.survey[name].transpose("network", "sample")
-            self._held[name] = variable.to_numpy().astype(float)
-        return self._held[name]
+    def _blocks(self, name: str) -> Iterator[np.ndarray]:
+        """A variable of all networks, some at a time, in order (network, point)."""
+        variable = self.survey[name].transpose("network", "sample")
+        size = max(1, _VALUES // self.count)
+        for start in range(0, len(self._places), size):
+            yield variable[start : start + size].to_numpy().astype(float)
+
+    def _summary(self, name: str, of_block: Callable[[np.ndarray], Summary]) -> Summary:
+        """A summary of a variable of all networks."""
+        wholes, halves = zip(*map(of_block, self._blocks(name)), strict=True)
+        return np.concatenate(wholes), np.concatenate(halves)
+
+    def _of(self, summary: Summary, networks: Sequence[str]) -> Summary:
+        """The rows of some networks."""
+        rows = self._rows(networks)
+        return summary[0][rows], summary[1][rows]
+
+    def _rows(self, networks: Sequence[str]) -> list[int]:
+        return [self._places[network] for network in networks]
 
     def values(self, name: str, networks: Sequence[str]) -> np.ndarray:
         """A variable at all test points (network, point)."""
-        return self._variable(name)[[self._places[network] for network in networks]]
+        rows = self.survey[name].transpose("network", "sample")[self._rows(networks)]
+        return rows.to_numpy().astype(float)
 
     def right(self, networks: Sequence[str]) -> np.ndarray:
         """Whether each point is classified rightly, 0 or 1 (network, point)."""
-        return (self.values("margin", networks) > 0).astype(float)
+        return _right(self.values("margin", networks))
+
+    @functools.cached_property
+    def _accuracy(self) -> Summary:
+        return self._summary("margin", lambda margin: self._means(_right(margin)))
+
+    def _means(self, values: np.ndarray) -> Summary:
+        """Means over what is not NaN (network, point)."""
+        return _nanmean(values), self.halvings.means(values)
 
     def accuracy_shift(self, networks: Sequence[str]) -> np.ndarray:
         """Test accuracy over each half minus that over all points (network, 2 halvings)."""
-        right = self.right(networks)
-        return self.halvings.means(right) - right.mean(axis=1, keepdims=True)
+        whole, halves = self._of(self._accuracy, networks)
+        return halves - whole[:, None]
 
     def gap(self, table: pd.DataFrame) -> np.ndarray:
         """The gap over each half of the networks of a table with their `gap`."""
         halves = table["gap"].to_numpy(float)[:, None] - self.accuracy_shift(table.index.tolist())
         return unbroken(halves)
 
-    def sensitivity_log10(
-        self, networks: Sequence[str], aggregate: str = "arithmetic"
-    ) -> tuple[np.ndarray, np.ndarray]:
+    @functools.cached_property
+    def _norms(self) -> dict[str, Summary]:
+        """Aggregate but for the geometric mean -> that of the Jacobian norm."""
+        found: dict[str, list[Summary]] = {"arithmetic": [], "rms": [], "median": []}
+        for norm in self._blocks("jacobian_norm"):
+            found["arithmetic"].append((norm.mean(axis=1), self.halvings.means(norm)))
+            square, squares = (norm**2).mean(axis=1), self.halvings.means(norm**2)
+            found["rms"].append((np.sqrt(square), np.sqrt(squares)))
+            found["median"].append((np.median(norm, axis=1), self.halvings.medians(norm)))
+        return {
+            name: (np.concatenate([whole for whole, _ in parts]),
+                   np.concatenate([halves for _, halves in parts]))
+            for name, parts in found.items()
+        }  # fmt: skip
+
+    @functools.cached_property
+    def _geometric(self) -> tuple[Summary, np.ndarray]:
+        """log10 of the geometric mean over points with J > 0, and how many have J = 0."""
+        zeros = []
+
+        def mean(log10: np.ndarray) -> Summary:
+            zero = np.isneginf(log10)
+            zeros.append(zero.sum(axis=1))
+            return self._means(np.where(zero, np.nan, log10))
+
+        summary = self._summary("jacobian_norm_log10", mean)
+        return summary, np.concatenate(zeros)
+
+    def sensitivity_log10(self, networks: Sequence[str], aggregate: str = "arithmetic") -> Summary:
         """log10 of an aggregate of the Jacobian norm, over all points and over each half.
 
         Args:
@@ -97,33 +149,35 @@ class SharedPoints:
         Returns:
             (network,) and (network, 2 halvings), -inf where it is 0.
         """
+        if aggregate == "geometric":
+            return self._of(self._geometric[0], networks)
+        whole, halves = self._of(self._norms[aggregate], networks)
         with np.errstate(divide="ignore"):
-            if aggregate == "geometric":
-                log10 = self.values("jacobian_norm_log10", networks)
-                positive = np.where(np.isneginf(log10), np.nan, log10)
-                return _nanmean(positive), self.halvings.means(positive)
-            norm = self.values("jacobian_norm", networks)
-            if aggregate == "median":
-                halves = np.empty((len(norm), self.halvings.member.shape[1]))
-                for column, member in enumerate(self.halvings.member.T):
-                    halves[:, column] = np.median(norm[:, member > 0], axis=1)
-                return np.log10(np.median(norm, axis=1)), np.log10(halves)
-            power = {"arithmetic": 1, "rms": 2}[aggregate]
-            raised = norm**power
-            return (
-                np.log10(raised.mean(axis=1)) / power,
-                np.log10(self.halvings.means(raised)) / power,
-            )
+            return np.log10(whole), np.log10(halves)
 
-    def doubt_log10(self, networks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def insensitive(self, networks: Sequence[str]) -> np.ndarray:
+        """At how many test points J is 0 (network,)."""
+        return self._geometric[1][self._rows(networks)]
+
+    @functools.cached_property
+    def _doubt(self) -> Summary:
+        return self._summary("log_doubt", lambda log_doubt: self._means(np.exp(log_doubt)))
+
+    def doubt_log10(self, networks: Sequence[str]) -> Summary:
         """log10 of the mean of 1 - confidence, over all points and over each half."""
-        doubt = np.exp(self.values("log_doubt", networks))
+        whole, halves = self._of(self._doubt, networks)
         with np.errstate(divide="ignore"):
-            return np.log10(doubt.mean(axis=1)), np.log10(self.halvings.means(doubt))
+            return np.log10(whole), np.log10(halves)
 
-    def transitions(
-        self, networks: Sequence[str], beside: Sequence[str] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def transitions_by_halves(self, networks: Sequence[str]) -> np.ndarray:
+        """Mean transitions over those of their points in each half of all test points.
+
+        Returns:
+            (network, 2 halvings), NaN where there are none.
+        """
+        return self.halvings.means(self.values("transitions", networks))
+
+    def transitions(self, networks: Sequence[str], beside: Sequence[str] | None = None) -> Summary:
         """Mean transitions over their points, and over each half of these; NaN: not measured.
 
         Networks have the first so many of one random order of points, not all equally many. Halves
@@ -153,6 +207,10 @@ class SharedPoints:
             return counts
         other = self.values("transitions", beside)[:, self.path_points]
         return np.where(np.isnan(other), np.nan, counts)
+
+
+def _right(margin: np.ndarray) -> np.ndarray:
+    return (margin > 0).astype(float)
 
 
 def unbroken(shares: np.ndarray) -> np.ndarray:
