@@ -190,12 +190,27 @@ def write(
         rest = root.drop_vars(large)
         rest.to_zarr(temporary, mode="a" if large else "w", consolidated=whole, **options)
         for name, group in (groups or {}).items():
-            encodable = _encodable(describe(group, GROUPS[name]))
+            encodable = _encodable(_apart(describe(group, GROUPS[name]), name, dataset))
             encodable.attrs = {CHECKSUM: _checksum(group)}
             encodable.to_zarr(temporary, mode="a", group=name, consolidated=False, **options)
         if not whole:
             _consolidate(temporary)
         records.write_inside(temporary, attributes.get(records.MADE_BY, ""))
+
+
+def _apart(group: xr.Dataset, name: str, root: xr.Dataset) -> xr.Dataset:
+    """A group that holds some of the networks only, along a dimension of its own.
+
+    The groups of a tree must have the dimensions of its root at the same values (`xr.DataTree`).
+    """
+    if "network" not in group.indexes or "network" not in root.indexes:
+        return group
+    everyone = group.indexes["network"].equals(root.indexes["network"])
+    return group if everyone else group.rename(network=_dimension(name))
+
+
+def _dimension(group: str) -> str:
+    return f"{group}_network"
 
 
 def _encodable(dataset: xr.Dataset) -> xr.Dataset:
@@ -245,7 +260,8 @@ def read(
     Args:
         path: the store's folder.
         schema: a key of `SCHEMAS`.
-        group: None for the root group.
+        group: None for the root group; one that holds some of the networks only has them along
+            `<group>_network` in the store, and along `network` here.
         verified: whether its files have just been held against their checksums, for another group.
 
     Raises:
@@ -260,6 +276,8 @@ def read(
         dataset = xr.open_zarr(path, group=group, zarr_format=2, consolidated=True, chunks=None)
     except Exception as error:
         raise _unreadable(path, where, error) from error
+    if group and _dimension(group) in dataset.dims:
+        dataset = dataset.rename({_dimension(group): "network"})
     validate(dataset, schema, str(path) + (f", group {group}" if group else ""))
     return dataset
 

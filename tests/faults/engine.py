@@ -238,7 +238,12 @@ def jobs(plan: WorkPlan) -> Iterator[Job]:
             "figures": [path for path in drawn if path.endswith(".png")],
             "records": [record[stage] for stage in ("claims", "leaderboard", "figures")],
         },
-        {"page": f"{study}/report.html", "record": record["report"]},
+        {
+            "page": f"{study}/report.html",
+            "networks": f"{study}/networks.csv",
+            "columns": f"{study}/networks.columns.csv",
+            "record": record["report"],
+        },
         stale("report", record["report"], whole),
         params=params("report", whole) | {"timings": []},
     )

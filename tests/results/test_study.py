@@ -6,16 +6,19 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import yaml
 
+import sensigap
 from sensigap.analysis.verdicts import VERDICTS
 from sensigap.config import load
 from sensigap.declarations import PREDICTORS
 from sensigap.design import design
 from sensigap.factors import FACTORS
 from sensigap.figure_names import FIGURES
+from sensigap.measures import jacobian_norm
 from sensigap.schema import SCHEMAS
 
 
@@ -222,16 +225,47 @@ def test_the_groups_open_without_a_warning(results, surveys):
             if survey[f"in_{group}"].any():
                 stored = xr.open_zarr(path, group=group).load()
                 chosen = survey["network"][survey[f"in_{group}"] & (survey["status"] == "fitted")]
-                assert sorted(stored["network"].values) == sorted(chosen.values)
+                along = f"{group}_network" if f"{group}_network" in stored.dims else "network"
+                assert sorted(stored[along].values) == sorted(chosen.values)
 
 
 def test_the_readmes_lines_on_results_run(results, surveys, capsys):
     text = (Path(__file__).parents[2] / "README.md").read_text()
     section = text.partition("## Look at the results")[2]
-    code = re.search(r"```python\n(.*?)```", section, re.S).group(1)
-    path = results / "survey" / f"{next(iter(surveys))}.zarr"
-    exec(code.replace("results/demo/survey/digits.zarr", str(path)), {})
-    assert "sensitivity" in capsys.readouterr().out
+    section = section.partition("\n## ")[0]
+    dataset, survey = next(iter(surveys.items()))
+    for code in re.findall(r"```python\n(.*?)```", section, re.S):
+        code = code.replace("results/demo", str(results)).replace("digits", dataset)
+        exec(code, {})
+    printed = capsys.readouterr().out
+    assert "sensitivity" in printed
+    assert f"torch.Size([1, {len(np.unique(survey['label']))}, " in printed
+
+
+def test_the_flat_table_is_the_survey(results, surveys):
+    table = pd.read_csv(results / "networks.csv", index_col="network", keep_default_na=False)
+    columns = pd.read_csv(results / "networks.columns.csv", index_col="column")
+    assert list(table.columns) == list(columns.index)
+    assert columns["description"].notna().all()
+    for name, survey in surveys.items():
+        part = table[table["dataset"] == name]
+        assert part.index.tolist() == survey["network"].values.tolist()
+        for column in ("gap", "test_accuracy", "sensitivity", "mean_transitions"):
+            values = pd.to_numeric(part[column])
+            np.testing.assert_allclose(values, survey[column].values, rtol=1e-8)
+        assert part["optimizer"].tolist() == survey["optimizer"].values.tolist()
+
+
+def test_a_network_of_the_results_is_the_one_that_was_measured(results, surveys):
+    opened = sensigap.open(results)
+    for name, survey in surveys.items():
+        fitted = survey["network"][survey["status"] == "fitted"].values.tolist()
+        for identity in fitted[:2]:
+            stored = survey["jacobian_norm"].sel(network=identity)
+            stored = stored.dropna("sample")[:3]
+            x = opened.inputs(name)[stored["sample"].values]
+            norm = jacobian_norm(opened.network(identity), x)
+            np.testing.assert_allclose(norm, stored.values, rtol=1e-3)
 
 
 def primary_keys():

@@ -262,6 +262,8 @@ def analysis_files():
         f"{STUDY}/leaderboard.csv",
         *figure_files(),
         f"{STUDY}/report.html",
+        f"{STUDY}/networks.csv",
+        f"{STUDY}/networks.columns.csv",
         *(f"{STUDY}/{RECORDS[stage]}" for stage in AFTER_SURVEYS),
     ]
 

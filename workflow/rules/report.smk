@@ -1,4 +1,4 @@
-# The report: one HTML file that opens offline.
+# The report: one HTML file that opens offline; beside it one flat table of all networks.
 
 
 rule report:
@@ -20,6 +20,13 @@ rule report:
             category="Report",
             labels={"page": "the study's report"},
         ),
+        networks=report(
+            f"{STUDY}/networks.csv",
+            caption="../report/networks.rst",
+            category="Tables",
+            labels={"table": "networks"},
+        ),
+        columns=f"{STUDY}/networks.columns.csv",
         record=f"{STUDY}/{RECORDS['report']}",
     log:
         f"{STUDY}/logs/report.log",

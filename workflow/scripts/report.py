@@ -1,4 +1,4 @@
-"""The report, one HTML file."""
+"""The report, one HTML file, and the flat table of all networks."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from job import job, write_record
 from sensigap import records
 from sensigap.estimate import Estimate
 from sensigap.report import build
+from sensigap.results import write_tables
 from sensigap.workplan import WorkPlan
 
 if __name__ == "__main__":
@@ -14,6 +15,8 @@ if __name__ == "__main__":
             records.verify(record)
         output = Path(snakemake.output.page)
         settings = snakemake.params.settings
+        surveys = {Path(store).stem: Path(store) for store in snakemake.input.surveys}
+        write_tables(surveys, Path(snakemake.output.networks), Path(snakemake.output.columns))
         build(
             study=output.parent.name,
             alpha=settings["analysis"]["alpha"],
@@ -23,9 +26,10 @@ if __name__ == "__main__":
             figures={
                 Path(path).stem: Path(path).with_suffix("") for path in snakemake.input.figures
             },
-            surveys={Path(store).stem: Path(store) for store in snakemake.input.surveys},
+            surveys=surveys,
             timings=snakemake.params.timings,
             output=output,
+            flat=Path(snakemake.output.networks),
             expected=Estimate(WorkPlan(snakemake.config, output.parents[1])).model_seconds(),
         )
         write_record(snakemake)

@@ -49,6 +49,7 @@ def build(
     timings: Iterable[Path],
     output: Path,
     expected: Mapping[str, float] | None = None,
+    flat: Path | None = None,
 ) -> None:
     """Writes the report: one HTML file that needs no other file and no network.
 
@@ -63,6 +64,7 @@ def build(
         surveys: survey store by dataset.
         timings: folders of benchmark files, see `read_timings`; they may be missing.
         expected: stage -> wall seconds of its jobs by the cost model, shown beside the timings.
+        flat: the table with a row a network, if there is one.
         output: the report; links to other files are relative to its folder.
 
     Raises:
@@ -90,6 +92,7 @@ def build(
         figures=[_figure(name, Path(stem), output) for name, stem in figures.items()],
         statuses=STATUSES,
         networks=content.network_rows(opened),
+        flat_link=_relative(flat, output) if flat else "",
         config=config_text,
         datasets=list(opened),
         provenance=content.provenance_rows(opened),

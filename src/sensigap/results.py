@@ -1,0 +1,233 @@
+"""What a study has written, opened by name: surveys, tables, networks and images.
+
+    import sensigap
+
+    results = sensigap.open("results/demo")
+    table = results.table()
+    network = results.network(table.index[0])
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sensigap import survey as stores
+from sensigap.cohorts import WEIGHTS
+from sensigap.files import written_whole
+from sensigap.schema import GROUPS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from torch import nn
+
+    from sensigap.datasets.images import Images
+
+
+class ResultsError(LookupError):
+    """A folder holds no results, or not what is asked for."""
+
+
+class Results:
+    """A study's folder under `results/`; files are verified as they are read.
+
+    >>> results = Results("results/demo")  # doctest: +SKIP
+    >>> results.table().groupby("optimizer")["gap"].median()  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Looks for the surveys; reads nothing.
+
+        Raises:
+            ResultsError: the folder has none.
+        """
+        self.folder = Path(folder)
+        found = sorted((self.folder / "survey").glob("*.zarr"))
+        #: data set -> its survey store
+        self._stores = {store.stem: store for store in found if not store.stem.startswith(".")}
+        if not self._stores:
+            raise ResultsError(
+                f"{self.folder} holds no results: expected a study's folder with surveys, "
+                f"{self.folder / 'survey'}/<data set>.zarr. Name a folder under results/, or run "
+                "the workflow first"
+            )
+
+    def __repr__(self) -> str:
+        return f"<results of {', '.join(self._stores)} in {self.folder}>"
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets, by name."""
+        return list(self._stores)
+
+    def survey(self, dataset: str | None = None, group: str | None = None) -> "xr.Dataset":
+        """Everything measured of a data set's networks; values load when they are used.
+
+        Args:
+            dataset: which; may be left out where there is one.
+            group: 'training' (learning curves), 'ellipses' or 'slices'; None for the survey itself.
+
+        Returns:
+            Variables along `network` and `sample` (test points), with units in their attributes.
+
+        Raises:
+            ResultsError: there is no such data set or group.
+            DamagedFileError: the store is not as it was written.
+        """
+        store = self._stores[self._known(dataset)]
+        if group is None:
+            return stores.read(store, "survey")
+        if group not in GROUPS or not stores.has_group(store, group):
+            groups = [name for name in GROUPS if stores.has_group(store, name)]
+            raise ResultsError(f"{store} has no group {group!r}; it has {', '.join(groups)}")
+        return stores.read(store, GROUPS[group], group=group)
+
+    def _known(self, dataset: str | None) -> str:
+        if dataset is None and len(self._stores) == 1:
+            return next(iter(self._stores))
+        if dataset not in self._stores:
+            raise ResultsError(
+                f"{self.folder} has no data set {dataset!r}; it has {', '.join(self._stores)}: "
+                "name one of them"
+            )
+        return dataset
+
+    def table(self, dataset: str | None = None) -> "pd.DataFrame":
+        """A row a network: its hyper-parameters, how it trained and what was measured of it.
+
+        Args:
+            dataset: one; None for all.
+
+        Returns:
+            Indexed by network id; `dataset` is the first column. `units` has the columns' units.
+        """
+        names = self.datasets if dataset is None else [self._known(dataset)]
+        return table({name: self.survey(name) for name in names})
+
+    def units(self) -> "pd.DataFrame":
+        """What the columns of `table` are: `description` and `unit`, indexed by column."""
+        return units(self.survey(self.datasets[0]))
+
+    def claims(self) -> "pd.DataFrame":
+        """The tests of the claims, a row each (`sensigap.analysis.claims.claims`)."""
+        return self._csv("claims")
+
+    def leaderboard(self) -> "pd.DataFrame":
+        """The measures beside one another (`sensigap.analysis.leaderboard`)."""
+        return self._csv("leaderboard")
+
+    def _csv(self, name: str) -> "pd.DataFrame":
+        import pandas as pd
+
+        from sensigap import records
+
+        path = self.folder / f"{name}.csv"
+        if not path.exists():
+            raise ResultsError(f"{path} is missing: run the workflow to its end")
+        records.verify(path.with_name(f"{name}.record.json"), [path])
+        return pd.read_csv(path)
+
+    @functools.cached_property
+    def _cohorts(self) -> dict[str, str]:
+        """Network -> its cohort."""
+        found: dict[str, str] = {}
+        for dataset in self.datasets:
+            survey = self.survey(dataset)
+            names, cohorts = survey["network"].to_numpy(), survey["cohort"].to_numpy()
+            found |= dict(zip(names.tolist(), cohorts.tolist(), strict=True))
+        return found
+
+    def network(self, identity: str) -> "nn.Sequential":
+        """A trained network, of `nn.Linear` layers and units.
+
+        It takes standardised images, as `inputs` gives them, and returns logits (sample, class).
+
+        Args:
+            identity: its id, as in the index of `table`; the beginning will do where no other
+                network has it.
+
+        Raises:
+            ResultsError: no network, or several, have that id.
+            DamagedFileError: the weights are missing or damaged.
+        """
+        from sensigap import weights
+
+        matching = [name for name in self._cohorts if name.startswith(identity)]
+        if len(matching) != 1 or not identity:
+            raise ResultsError(
+                f"{len(matching)} networks of {self.folder} have an id that begins with "
+                f"{identity!r}; expected one: take it from table().index"
+            )
+        (name,) = matching
+        file = self.folder.parent / "networks" / self._cohorts[name] / WEIGHTS
+        for specs, stack in weights.load(file):
+            for place, spec in enumerate(specs):
+                if spec.id == name:
+                    return stack.sequential(place).eval()
+        raise ResultsError(f"{file} does not hold network {name}: run the workflow again")
+
+    def images(self, dataset: str | None = None) -> "Images":
+        """The data set's images and labels, pixels as published."""
+        from sensigap.datasets import store
+
+        survey = self.survey(self._known(dataset))
+        return store.load(self.folder.parent / "datasets" / f"{survey.attrs['images']}.zarr")
+
+    def inputs(self, dataset: str | None = None) -> Any:
+        """The test images as networks take them: a float32 tensor (sample, d), standardised."""
+        import torch
+
+        from sensigap.datasets.images import standardise
+
+        return torch.from_numpy(standardise(self.images(dataset).test_images))
+
+
+def table(surveys: "Mapping[str, xr.Dataset]") -> "pd.DataFrame":
+    """A row a network of the surveys, see `Results.table`."""
+    import pandas as pd
+
+    from sensigap.analysis.survey_table import networks_table
+
+    parts = {name: networks_table(survey) for name, survey in surveys.items()}
+    for name, part in parts.items():
+        part.insert(0, "dataset", name)
+    return pd.concat(parts.values())
+
+
+def units(survey: "xr.Dataset") -> "pd.DataFrame":
+    """What the columns of `table` are, see `Results.units`."""
+    import pandas as pd
+
+    rows = {
+        "dataset": ("data set", ""),
+        **{
+            str(name): (variable.attrs["long_name"], variable.attrs["units"])
+            for name, variable in survey.variables.items()
+            if variable.dims == ("network",) and name != "network"
+        },
+        "sensitivity_log10": ("log10 of the sensitivity, NaN where that is 0", "decades"),
+        "architecture": ("depth, width and unit: the cluster of C0 and C2", ""),
+    }
+    described = pd.DataFrame.from_dict(rows, "index", columns=["description", "unit"])
+    return described.rename_axis("column")
+
+
+def write_tables(surveys: Mapping[str, Path], networks: Path, columns: Path) -> None:
+    """Writes `table` and `units` as CSV, whole.
+
+    Args:
+        surveys: data set -> survey store.
+        networks: the table's file; ten significant digits.
+        columns: what its columns are.
+
+    Raises:
+        FileNotFoundError, DamagedFileError, SchemaError: as `sensigap.survey.read`.
+    """
+    opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
+    for made, path in (
+        (table(opened), networks),
+        (units(next(iter(opened.values()))), columns),
+    ):
+        with written_whole(Path(path)) as temporary:
+            made.to_csv(temporary, float_format="%.10g", lineterminator="\n")

@@ -1,0 +1,115 @@
+"""A study's results opened by name."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import sensigap
+from measure_helpers import spec
+from sensigap import survey as stores
+from sensigap import weights
+from sensigap.datasets.sources import read_digits
+from sensigap.datasets.store import prepare
+from sensigap.integrity import DamagedFileError
+from sensigap.measures import jacobian_norm
+from sensigap.networks import initial
+from sensigap.results import ResultsError
+from synthetic import ellipses, survey
+
+SPECS = [
+    spec(depth=2, width=8, seed=0),
+    spec(depth=2, width=8, seed=1),
+    spec(depth=1, width=16, unit="hardtanh"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of a made-up study with three networks that have weights."""
+    root = tmp_path_factory.mktemp("results")
+    drawn = survey(networks=20, samples=30, pairs=0)
+    names = drawn["network"].to_numpy().astype(object)
+    names[: len(SPECS)] = [one.id for one in SPECS]
+    cohorts = np.array(["digits-aaaa"] * len(names), object)
+    drawn = drawn.assign_coords(network=names, cohort=("network", cohorts))
+    stores.write(
+        drawn,
+        root / "demo" / "survey" / "digits.zarr",
+        "survey",
+        groups={"ellipses": ellipses(drawn)},
+        attributes={"images": "digits-1234"},
+    )
+    pair, one = SPECS[:2], SPECS[2:]
+    stacks = [(pair, initial(pair, 64, 10)), (one, initial(one, 64, 10))]
+    weights.save(root / "networks" / "digits-aaaa" / "weights.safetensors", stacks)
+    prepare("digits", root / "datasets" / "digits-1234.zarr", data_root=None)
+    return root / "demo"
+
+
+def test_opens_by_folder(folder):
+    results = sensigap.open(folder)
+    assert results.datasets == ["digits"]
+    assert results.survey().sizes["network"] == 20
+    assert results.survey("digits", group="ellipses").sizes["network"] < 20
+    table = results.table()
+    assert len(table) == 20
+    assert (table["dataset"] == "digits").all()
+    assert table.loc[SPECS[0].id, "gap"] == pytest.approx(float(results.survey()["gap"][0]))
+    assert list(results.units().index) == list(table.columns)
+
+
+def test_a_network_is_the_one_with_that_id(folder):
+    results = sensigap.open(folder)
+    x = results.inputs("digits")
+    for one in SPECS:
+        expected = initial([one], 64, 10).logits(x[:5])[0]
+        torch.testing.assert_close(results.network(one.id)(x[:5]), expected)
+    assert not results.network(SPECS[0].id).training
+    # its norm by the measure, and by autograd
+    network = results.network(SPECS[2].id[:8])
+    norm = jacobian_norm(network, x[:1])
+    slow = torch.autograd.functional.jacobian(lambda v: network(v).softmax(-1), x[:1])
+    torch.testing.assert_close(norm[0], slow.norm().to(norm.dtype), rtol=1e-4, atol=0)
+
+
+def test_images_are_the_published_ones(folder):
+    images = sensigap.open(folder).images()
+    assert images.checksum == read_digits()[0].checksum
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda r: r.survey("mnist"), r"no data set 'mnist'; it has digits"),
+        (lambda r: r.survey(group="slices"), r"no group 'slices'; it has ellipses"),
+        (lambda r: r.network(""), r"expected one"),
+        (lambda r: r.network("zzzz"), r"0 networks .* 'zzzz'"),
+        (lambda r: r.claims(), r"claims.csv is missing"),
+    ],
+)
+def test_what_is_not_there_is_told(folder, ask, message):
+    with pytest.raises(ResultsError, match=message):
+        ask(sensigap.open(folder))
+
+
+def test_a_folder_without_surveys(tmp_path):
+    with pytest.raises(ResultsError, match="holds no results: expected a study's folder"):
+        sensigap.open(tmp_path)
+
+
+def test_networks_without_weights(folder, tmp_path):
+    elsewhere = tmp_path / "demo"
+    (elsewhere / "survey").mkdir(parents=True)
+    (elsewhere / "survey" / "digits.zarr").symlink_to(folder / "survey" / "digits.zarr")
+    with pytest.raises(DamagedFileError, match="missing"):
+        sensigap.open(elsewhere).network(SPECS[0].id)
+
+
+def test_opens_as_a_tree(folder):
+    store = folder / "survey" / "digits.zarr"
+    tree = xr.open_datatree(store, engine="zarr")
+    assert set(tree.children) == {"ellipses"}
+    chosen = tree["ellipses"]["ellipses_network"].to_numpy().tolist()
+    assert chosen == stores.read(store, "ellipses", group="ellipses")["network"].to_numpy().tolist()
+    assert tree["gap"].sel(network=chosen).sizes["network"] == len(chosen)
