@@ -1,10 +1,8 @@
 """What a study has written, opened by name: surveys, tables, networks and images.
 
-    import sensigap
-
-    results = sensigap.open("results/demo")
-    table = results.table()
-    network = results.network(table.index[0])
+>>> import sensigap
+>>> results = sensigap.open("results/demo")  # doctest: +SKIP
+>>> network = results.network(results.table().index[0])  # doctest: +SKIP
 """
 
 import functools
