@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sensigap import integrity
-from sensigap.files import written_whole
+from sensigap.files import CHECKPOINT, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def beside(weights: str | Path) -> Path:
     """The checkpoint of the training that writes `weights`."""
     weights = Path(weights)
-    return weights.with_name(weights.name + ".checkpoint")
+    return weights.with_name(weights.name + CHECKPOINT)
 
 
 def discard(weights: str | Path) -> None:

@@ -13,12 +13,12 @@ import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sensigap.files import written_whole
+from sensigap.files import CHECKPOINT, written_whole
 from sensigap.integrity import MissingFileError, damaged
 from sensigap.spec import HYPERPARAMETERS, NetworkSpec
 from sensigap.weights_header import HeaderError, read_header
@@ -125,8 +125,13 @@ def specs_by_cohort(plan: Plan) -> dict[str, list[NetworkSpec]]:
     return found
 
 
-def read_all(folder: str | Path, datasets: Iterable[str]) -> Plan:
+def read_all(
+    folder: str | Path, datasets: Iterable[str], asked: Container[str] | None = None
+) -> Plan:
     """The cohorts that exist, of some data sets.
+
+    A cohort of which nothing is trained counts where all its networks are asked for: one that an
+    earlier design planned would train networks that nobody wants any more.
 
     A network may be in two, where two studies were planned at the same time: the one that has
     weights counts, then the one of the least name.
@@ -134,6 +139,7 @@ def read_all(folder: str | Path, datasets: Iterable[str]) -> Plan:
     Args:
         folder: holds the cohorts' folders; an empty plan where there is none.
         datasets: names of data sets.
+        asked: ids of the networks that a study asks for; None: of any.
 
     Raises:
         CohortError: a cohort that has weights cannot be read.
@@ -145,7 +151,11 @@ def read_all(folder: str | Path, datasets: Iterable[str]) -> Plan:
         if dataset_of(place.name) not in wanted:
             continue
         has_weights = (place / WEIGHTS).is_file()
-        for spec in _read(place, has_weights):
+        specs = _read(place, has_weights)
+        begun = has_weights or (place / (WEIGHTS + CHECKPOINT)).is_file()
+        if not begun and asked is not None and any(spec.id not in asked for spec in specs):
+            continue
+        for spec in specs:
             if spec.id not in plan or (has_weights and not trained[spec.id]):
                 plan[spec.id] = place.name, spec
                 trained[spec.id] = has_weights

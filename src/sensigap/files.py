@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+#: ending of the checkpoint beside the file that it is of
+CHECKPOINT = ".checkpoint"
 #: seconds after which what another host left half written counts as left behind
 ABANDONED_S = 14 * 24 * 3600.0
 #: of the system: no room, or no permission, to write

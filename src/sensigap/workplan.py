@@ -74,7 +74,7 @@ class WorkPlan:
         self.members = design(self.study)
         #: networks that are trained before the others
         self.pilots = [] if self.study.execution.pilot == "off" else pilot.choose(self.members)
-        plan = cohorts.read_all(self.root / "networks", self.study.datasets)
+        plan = cohorts.read_all(self.root / "networks", self.study.datasets, self.members)
         # pilots come first, so that they have cohorts of their own
         for identities in (self.pilots, self.members):
             plan = cohorts.extend(

@@ -143,6 +143,27 @@ def test_a_network_in_two_cohorts_counts_where_it_was_trained(tmp_path):
     assert cohorts.read_all(tmp_path, ["digits"])[first[0].id][0] == max(names)
 
 
+def test_what_an_earlier_design_planned_binds_only_what_is_asked_for(tmp_path):
+    wanted = specs(12)
+    plan = extend({}, wanted, sum(map(cohort_cost, wanted)) / 4)
+    write_all(plan, tmp_path)
+    asked = {spec.id for spec in wanted}
+    assert cohorts.read_all(tmp_path, ["digits"], asked) == plan
+    # one network is no longer asked for
+    gone = wanted[0].id
+    cohort = plan[gone][0]
+    rest = {identity: found for identity, found in plan.items() if found[0] != cohort}
+    assert 0 < len(rest) < len(plan) - 1
+    assert cohorts.read_all(tmp_path, ["digits"], asked - {gone}) == rest
+    # unless some of the cohort has been trained
+    checkpoint = tmp_path / cohort / f"{cohorts.WEIGHTS}.checkpoint"
+    checkpoint.touch()
+    assert cohorts.read_all(tmp_path, ["digits"], asked - {gone}) == plan
+    checkpoint.unlink()
+    write_weights(tmp_path, cohort, [found[1] for i, found in plan.items() if found[0] == cohort])
+    assert cohorts.read_all(tmp_path, ["digits"], asked - {gone}) == plan
+
+
 def test_members_leaves_out_cohorts_without_any():
     plan = extend({}, specs(6), 1.0)
     chosen = [specs(6)[2].id]
