@@ -19,9 +19,12 @@ import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from sensigap import records  # noqa: E402
+from sensigap.estimate import Estimate  # noqa: E402
 from sensigap.figure_names import FIGURES  # noqa: E402
-from sensigap.report.content import effect_text, p_text  # noqa: E402
+from sensigap.report.content import effect_text, p_text, timing_rows  # noqa: E402
+from sensigap.report.timings import read_timings  # noqa: E402
 from sensigap.survey import CHECKSUM  # noqa: E402
+from sensigap.workplan import WorkPlan  # noqa: E402
 
 BEGIN, END = "<!-- made by docs/make_results.py -->", "<!-- end -->"
 PAGE = ROOT / "docs" / "results.md"
@@ -46,6 +49,8 @@ def main() -> None:
         side_by_side(claims[claims["primary"]], "key", lambda row: f"{row['n']:,}"),
         "### Leaderboard: correlation with the gap within hyper-parameters\n",
         side_by_side(board[board["within"].notna()], "label", measure),
+        "### Stages: wall seconds of their jobs, by the cost model and as they were\n",
+        stages(study),
         "### Figures\n",
         *figures(study),
         "### What it was made from\n",
@@ -94,6 +99,22 @@ def figures(study: Path) -> Iterable[str]:
         small.quantize(128).save(folder / f"{name}.png", optimize=True)
         caption = stem.with_suffix(".txt").read_text(encoding="utf-8").strip()
         yield f"![{FIGURES[name]}](results/{name}.png)\n\n{caption}\n"
+
+
+def stages(study: Path) -> str:
+    """What each stage took beside what the cost model says of the same jobs."""
+    store = next(iter(sorted((study / "survey").glob("*.zarr"))))
+    configuration = json.loads(json.loads((store / ".zattrs").read_text())["configuration"])
+    root = study.parent
+    plan = WorkPlan(configuration, root)
+    folders = [
+        study / "timings",
+        *(root / "networks" / cohort for cohort in plan.cohorts),
+        *(root / "datasets" / "timings" / name for name in plan.stores()),
+    ]
+    rows = timing_rows(read_timings(folders), Estimate(plan).model_seconds())
+    names = ("stage", "jobs", "expected", "wall", "memory")
+    return _table(names, [[row[name] for name in names] for row in rows])
 
 
 def sources(study: Path, datasets: Sequence[str]) -> str:
