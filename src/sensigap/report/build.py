@@ -16,11 +16,14 @@ from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.leaderboard import COLUMNS as LEADERBOARD_COLUMNS
 from sensigap.files import written_whole
 from sensigap.report import content
+from sensigap.report.answer import answers
 from sensigap.report.claims import VERDICTS
 from sensigap.report.timings import read_timings
 from sensigap.spec import STATUSES
 
 _HERE = Path(__file__).parent
+#: the figure beside the answer
+MAIN_FIGURE = "sensitivity"
 _READING = (
     "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
     "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
@@ -84,11 +87,13 @@ def build(
             {"word": word, "style": style, "meaning": meaning}
             for word, (style, meaning) in VERDICTS.items()
         ],
+        answers=answers(table, board),
         glance=content.glance(table),
         claims=content.claim_blocks(table),
         claims_link=_relative(Path(claims), output),
         leaderboard=content.leaderboard_blocks(board),
         leaderboard_link=_relative(Path(leaderboard), output),
+        main_figure=MAIN_FIGURE,
         figures=[_figure(name, Path(stem), output) for name, stem in figures.items()],
         statuses=STATUSES,
         networks=content.network_rows(opened),

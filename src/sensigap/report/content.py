@@ -16,6 +16,8 @@ from sensigap.spec import STATUSES
 
 #: attributes of a survey longer than this fold away
 LONG = 60
+#: ending of a control's key; the rest is the key of the row that it stands beside
+_CONTROL = ".untrained"
 #: verdicts whose reason must not be overlooked; it stands first among the row's remarks
 _REASONED = ("mixed", "does not speak", "too few networks")
 #: statistics of the leaderboard, in the order of its columns
@@ -35,15 +37,30 @@ def claim_blocks(table: pd.DataFrame) -> list[dict[str, Any]]:
     blocks = []
     for name, rows in table.groupby("claim", sort=False):
         claim = CLAIMS.get(str(name), Claim("", ""))
+        shown = _with_controls([_claim_row(row) for _, row in rows.iterrows()])
         blocks.append(
             {
                 "name": name,
                 "heading": f"{name}: {claim.sentence}" if claim.sentence else str(name),
                 "explanation": claim.explanation,
-                "rows": [_claim_row(row) for _, row in rows.iterrows()],
+                "primary": [row for row in shown if row["primary"]],
+                "others": [row for row in shown if not row["primary"]],
             }
         )
     return blocks
+
+
+def _with_controls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each control within the row that it is the control of."""
+    by_id = {row["id"]: row for row in rows}
+    kept = []
+    for row in rows:
+        of = by_id.get(row["id"].removesuffix(_CONTROL))
+        if of is None or of is row:
+            kept.append(row)
+        else:
+            of["controls"].append(row)
+    return kept
 
 
 def glance(table: pd.DataFrame) -> dict[str, Any]:
@@ -77,14 +94,16 @@ def glance(table: pd.DataFrame) -> dict[str, Any]:
 def _claim_row(row: pd.Series) -> dict[str, Any]:
     word = row["verdict"]
     style = VERDICTS[word][0] if word in VERDICTS else "none"
-    control = str(row["key"]).endswith(".untrained")
+    control = str(row["key"]).endswith(_CONTROL)
     details = [row["test"], *(row[name] for name in ("left_out", "remarks"))]
     prefixes = ["", "left out: ", ""]
     remarks = row["remarks"] if isinstance(row["remarks"], str) else ""
     return {
         "id": f"{row['dataset']}-{row['key']}",
+        "controls": [],
         "verdict": word if word != NONE else "control" if control else "comparison",
         "primary": bool(row["primary"]),
+        "equivalence": "equivalence" in str(row["test"]),
         "style": style,
         "dataset": row["dataset"],
         "quantity": row["quantity"],
