@@ -4,11 +4,13 @@
 #   make run ARGS="--configfile config/mnist.yaml"    another study
 #   make run ARGS="--resources gpu=4" CORES=16        a machine with four GPUs
 #   make pilot                                        some of the networks, to see whether they fit
+#   make publish STUDY=demo                           its results as a folder for an archive
 #   make plan                                         what would run; takes the same ARGS
 #   make run VENV=/path/to/environment                one of your own, conda's too; it is left as it is
 PYTHON ?= python3
 CORES ?= all
 ARGS ?=
+STUDY ?= demo
 
 # an environment that is named is checked, by $(CHECKED), and never written to
 ifeq ($(strip $(VENV)),)
@@ -26,7 +28,7 @@ endif
 CHECKED := named-study named-test named-dev
 BIN := $(VENV)/bin
 
-.PHONY: run pilot plan test test-faults test-slurm check format $(CHECKED)
+.PHONY: run pilot plan publish test test-faults test-slurm check format $(CHECKED)
 
 run: $(FOR_RUN)
 	@"$(BIN)/python" workflow/run.py --cores $(CORES) $(ARGS)
@@ -37,6 +39,9 @@ pilot: $(FOR_RUN)
 
 plan: $(FOR_RUN)
 	@"$(BIN)/python" workflow/run.py --cores $(CORES) --dry-run $(ARGS)
+
+publish: $(FOR_RUN)
+	@"$(BIN)/python" -m sensigap publish "results/$(STUDY)" $(ARGS)
 
 test: $(FOR_TEST)
 	"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)

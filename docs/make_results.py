@@ -21,6 +21,7 @@ from PIL import Image  # noqa: E402
 from sensigap import records  # noqa: E402
 from sensigap.estimate import Estimate  # noqa: E402
 from sensigap.figure_names import FIGURES  # noqa: E402
+from sensigap.publish import markdown_table  # noqa: E402
 from sensigap.report.content import effect_text, p_text, timing_rows  # noqa: E402
 from sensigap.report.timings import read_timings  # noqa: E402
 from sensigap.survey import CHECKSUM  # noqa: E402
@@ -81,7 +82,7 @@ def side_by_side(table: pd.DataFrame, name: str, cell: Callable[[pd.Series], str
     datasets = list(dict.fromkeys(table["dataset"]))
     names = list(dict.fromkeys(table[name]))
     cells = {(row[name], row["dataset"]): cell(row) for _, row in table.iterrows()}
-    return _table(
+    return markdown_table(
         ["", *datasets],
         [[str(key), *(cells.get((key, dataset), "") for dataset in datasets)] for key in names],
     )
@@ -114,7 +115,7 @@ def stages(study: Path) -> str:
     ]
     rows = timing_rows(read_timings(folders), Estimate(plan).model_seconds())
     names = ("stage", "jobs", "expected", "wall", "memory")
-    return _table(names, [[row[name] for name in names] for row in rows])
+    return markdown_table(names, [[row[name] for name in names] for row in rows])
 
 
 def sources(study: Path, datasets: Sequence[str]) -> str:
@@ -126,12 +127,7 @@ def sources(study: Path, datasets: Sequence[str]) -> str:
         rows.append(
             [name, f"`{attributes[CHECKSUM][:16]}`", attributes["code"], attributes["versions"]]
         )
-    return _table(["data set", "SHA-256 of the survey's values", "code", "versions"], rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [list(head), ["---"] * len(head), *map(list, rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_table(["data set", "SHA-256 of the survey's values", "code", "versions"], rows)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "aside; the next run makes it again.",
     )
     adopting.add_argument("results", nargs="?", default="results", help="the folder [results]")
-    return _adopt(Path(parser.parse_args(arguments).results))
+    publishing = commands.add_parser(
+        "publish",
+        help="copy a study's results to a folder for an archive",
+        description="Verifies a study's results and copies them to a new folder, with a README of "
+        "all variables, the configuration and checksums.",
+    )
+    publishing.add_argument("study", help="its folder, such as results/demo")
+    publishing.add_argument("target", nargs="?", help="the new folder [published/<study>]")
+    publishing.add_argument("--weights", action="store_true", help="with all networks' weights")
+    publishing.add_argument("--zip", action="store_true", help="and a zip file of it beside it")
+    given = parser.parse_args(arguments)
+    if given.command == "adopt":
+        return _adopt(Path(given.results))
+    study = Path(given.study)
+    target = Path(given.target or Path("published") / study.resolve().name)
+    return _publish(study, target, weights=given.weights, zipped=given.zip)
+
+
+def _publish(study: Path, target: Path, *, weights: bool, zipped: bool) -> int:
+    import shutil
+
+    from sensigap.integrity import DamagedFileError
+    from sensigap.publish import PublishError, publish
+    from sensigap.results import ResultsError
+
+    try:
+        publish(study, target, weights=weights)
+    except (PublishError, ResultsError, DamagedFileError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stderr.write(f"{study} is published in {target}; its README.md says what is in it.\n")
+    if zipped:
+        file = shutil.make_archive(str(target), "zip", target.parent, target.name)
+        sys.stderr.write(f"The same is in {file}.\n")
+    return 0
 
 
 def _adopt(folder: Path) -> int:

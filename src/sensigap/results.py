@@ -136,6 +136,16 @@ class Results:
             found |= dict(zip(names.tolist(), cohorts.tolist(), strict=True))
         return found
 
+    @property
+    def cohorts(self) -> list[str]:
+        """The cohorts that the networks are of, by name."""
+        return sorted(set(self._cohorts.values()))
+
+    def weights(self, cohort: str) -> Path:
+        """The file with a cohort's weights: in the study's folder if published, else beside it."""
+        inside = self.folder / "networks" / cohort / WEIGHTS
+        return inside if inside.exists() else self.folder.parent / inside.relative_to(self.folder)
+
     def network(self, identity: str) -> "nn.Sequential":
         """A trained network, of `nn.Linear` layers and units.
 
@@ -158,7 +168,7 @@ class Results:
                 f"{identity!r}; expected one: take it from table().index"
             )
         (name,) = matching
-        file = self.folder.parent / "networks" / self._cohorts[name] / WEIGHTS
+        file = self.weights(self._cohorts[name])
         for specs, stack in weights.load(file):
             for place, spec in enumerate(specs):
                 if spec.id == name:

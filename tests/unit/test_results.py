@@ -1,50 +1,22 @@
 """A study's results opened by name."""
 
-import numpy as np
 import pytest
 import torch
 import xarray as xr
 
 import sensigap
-from measure_helpers import spec
+from made_up_results import SPECS, write_study
 from sensigap import survey as stores
-from sensigap import weights
 from sensigap.datasets.sources import read_digits
-from sensigap.datasets.store import prepare
 from sensigap.integrity import DamagedFileError
 from sensigap.measures import jacobian_norm
 from sensigap.networks import initial
 from sensigap.results import ResultsError
-from synthetic import ellipses, survey
-
-SPECS = [
-    spec(depth=2, width=8, seed=0),
-    spec(depth=2, width=8, seed=1),
-    spec(depth=1, width=16, unit="hardtanh"),
-]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The folder of a made-up study with three networks that have weights."""
-    root = tmp_path_factory.mktemp("results")
-    drawn = survey(networks=20, samples=30, pairs=0)
-    names = drawn["network"].to_numpy().astype(object)
-    names[: len(SPECS)] = [one.id for one in SPECS]
-    cohorts = np.array(["digits-aaaa"] * len(names), object)
-    drawn = drawn.assign_coords(network=names, cohort=("network", cohorts))
-    stores.write(
-        drawn,
-        root / "demo" / "survey" / "digits.zarr",
-        "survey",
-        groups={"ellipses": ellipses(drawn)},
-        attributes={"images": "digits-1234"},
-    )
-    pair, one = SPECS[:2], SPECS[2:]
-    stacks = [(pair, initial(pair, 64, 10)), (one, initial(one, 64, 10))]
-    weights.save(root / "networks" / "digits-aaaa" / "weights.safetensors", stacks)
-    prepare("digits", root / "datasets" / "digits-1234.zarr", data_root=None)
-    return root / "demo"
+    return write_study(tmp_path_factory.mktemp("results"))
 
 
 def test_opens_by_folder(folder):
@@ -86,6 +58,7 @@ def test_images_are_the_published_ones(folder):
         (lambda r: r.network(""), r"expected one"),
         (lambda r: r.network("zzzz"), r"0 networks .* 'zzzz'"),
         (lambda r: r.claims(), r"claims.csv is missing"),
+        (lambda r: r.leaderboard(), r"leaderboard.csv is missing"),
     ],
 )
 def test_what_is_not_there_is_told(folder, ask, message):

@@ -1,6 +1,7 @@
 """The study's answer in sentences: from its primary rows and its leaderboard, nothing else."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,9 @@ from sensigap.report.content import effect_text
 
 #: rows that answer the first question, and the measure that it is about
 RAW, WITHIN, MEASURE = "C2.raw", "C2.within.crossfit", "sensitivity"
+
+#: a row of a table, column -> value
+Row = Mapping[Any, Any]
 
 
 def answers(table: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
@@ -25,12 +29,14 @@ def answers(table: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
         `style`.
     """
     found = []
-    for name, rows in table.groupby("dataset", sort=False):
-        rows = rows.set_index("key")  # noqa: PLW2901
-        primary = rows[rows["primary"].astype(bool)]
-        others = primary[primary["verdict"] != "supported"]
-        of_board = board[board["dataset"] == name].set_index("measure")
-        sentences = [_relation(rows), _rival(of_board)]
+    for name, of_dataset in table.groupby("dataset", sort=False):
+        rows = {row["key"]: row for row in of_dataset.to_dict("records")}
+        measures = {
+            row["measure"]: row for row in board[board["dataset"] == name].to_dict("records")
+        }
+        primary = [row for row in rows.values() if row["primary"]]
+        others = [row for row in primary if row["verdict"] != "supported"]
+        sentences = [_relation(rows), _rival(measures)]
         found.append(
             {
                 "dataset": name,
@@ -39,23 +45,23 @@ def answers(table: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
                 "supported",
                 "others": [
                     {
-                        "key": key,
-                        "id": f"{name}-{key}",
+                        "key": row["key"],
+                        "id": f"{name}-{row['key']}",
                         "verdict": row["verdict"],
                         "style": VERDICTS[row["verdict"]][0],
                     }
-                    for key, row in others.iterrows()
+                    for row in others
                 ],
             }
         )
     return found
 
 
-def _relation(rows: pd.DataFrame) -> str:
+def _relation(rows: Mapping[str, Row]) -> str:
     """Whether sensitivity goes with the gap, and within hyper-parameters."""
-    if RAW not in rows.index or WITHIN not in rows.index:
+    if RAW not in rows or WITHIN not in rows:
         return ""
-    raw, within = rows.loc[RAW], rows.loc[WITHIN]
+    raw, within = rows[RAW], rows[WITHIN]
     if math.isnan(raw["estimate"]):
         return (
             f"Whether sensitivity goes with the generalization gap is not told: {raw['verdict']}."
@@ -84,7 +90,7 @@ def _relation(rows: pd.DataFrame) -> str:
     )
 
 
-def _number(row: pd.Series) -> str:
+def _number(row: Row) -> str:
     return effect_text(row["estimate"], row["low"], row["high"], digits=2)
 
 
@@ -92,15 +98,16 @@ def _short(value: float) -> str:
     return effect_text(value, math.nan, math.nan, digits=2)
 
 
-def _rival(board: pd.DataFrame) -> str:
+def _rival(measures: Mapping[str, Row]) -> str:
     """The best measure of the literature beside the Jacobian norm."""
-    rivals = board[~board["own"].astype(bool) & board["within"].notna()]
-    if MEASURE not in board.index or rivals.empty or math.isnan(board.loc[MEASURE, "within"]):
+    own = measures.get(MEASURE)
+    rivals = [row for row in measures.values() if not row["own"] and not math.isnan(row["within"])]
+    if own is None or math.isnan(own["within"]) or not rivals:
         return ""
-    best = rivals.loc[rivals["within"].idxmax()]
+    best = max(rivals, key=lambda row: float(row["within"]))
     text = (
         f"Of {len(rivals)} other measures, {best['label']} does best at equal hyper-parameters: "
-        f"{_short(best['within'])} to the Jacobian norm’s {_short(board.loc[MEASURE, 'within'])}"
+        f"{_short(best['within'])} to the Jacobian norm’s {_short(own['within'])}"
     )
     if math.isnan(best["behind_low"]):
         return f"{text}."

@@ -1,0 +1,168 @@
+"""A study's results as a folder for an archive: everything that a reader needs, and checksums.
+
+Images are not in it, which belong to others; weights are where they are asked for.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sensigap import records
+from sensigap import survey as stores
+from sensigap.cohorts import WEIGHTS
+from sensigap.figure_names import FIGURES
+from sensigap.files import written_whole
+from sensigap.results import Results
+from sensigap.schema import GROUPS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: checksums as `sha256sum --check` reads them
+SUMS = "SHA256SUMS"
+#: a record, and what it speaks for in words
+_TABLES = {
+    "claims": "the tests of the claims, one row each",
+    "leaderboard": "sensitivity beside complexity measures: correlations with the gap",
+}
+_UNWANTED = shutil.ignore_patterns(".snakemake_timestamp")
+
+
+class PublishError(RuntimeError):
+    """Results cannot be published as they are, or not to that place."""
+
+
+def publish(study: str | Path, target: str | Path, *, weights: bool = False) -> Path:
+    """Copies a study's results, verified, to a new folder.
+
+    Args:
+        study: its folder, such as `results/demo`.
+        target: the new folder, which must not exist.
+        weights: whether all networks' weights go with it.
+
+    Returns:
+        The target.
+
+    Raises:
+        ResultsError: the study has no results.
+        PublishError: it was not run to its end, or the target exists.
+        DamagedFileError: something is not as it was written.
+    """
+    study, target = Path(study), Path(target)
+    results = Results(study)
+    if target.exists():
+        raise PublishError(f"{target} exists: expected a new folder; name another, or delete it")
+    parts = [f"{name}.record.json" for name in (*_TABLES, "report")] + ["figures/record.json"]
+    missing = [name for name in parts if not (study / name).exists()]
+    if missing:
+        raise PublishError(
+            f"{study} lacks {', '.join(missing)}: expected a study that was run to its end; run "
+            "the workflow, then publish"
+        )
+    for name in parts:
+        records.verify(study / name)
+    with written_whole(target) as folder:
+        folder.mkdir()
+        for name in parts:
+            record = study / name
+            for file in (name, *_beside(record, study)):
+                (folder / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(study / file, folder / file)
+        for file in ("design.csv", "pilot.csv", "pilot.txt"):
+            if (study / file).exists():
+                shutil.copyfile(study / file, folder / file)
+        for dataset in results.datasets:
+            store = Path("survey") / f"{dataset}.zarr"
+            shutil.copytree(study / store, folder / store, ignore=_UNWANTED)
+            stores.verify(folder / store)
+        if weights:
+            for cohort in results.cohorts:
+                of_cohort = folder / "networks" / cohort
+                of_cohort.mkdir(parents=True)
+                shutil.copyfile(results.weights(cohort), of_cohort / WEIGHTS)
+        first = results.survey(results.datasets[0])
+        (folder / "configuration.yaml").write_text(_configuration(first), encoding="utf-8")
+        (folder / "README.md").write_text(_readme(results, weights=weights), encoding="utf-8")
+        lines = [
+            f"{records.checksum(path)}  {path.relative_to(folder).as_posix()}\n"
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        ]
+        (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    return target
+
+
+def _beside(record: Path, study: Path) -> Iterator[str]:
+    """The files that a record speaks for, from the study's folder."""
+    for name in records.files(record):
+        yield (record.parent / name).relative_to(study).as_posix()
+
+
+def _configuration(survey: "xr.Dataset") -> str:
+    return yaml.safe_dump(json.loads(survey.attrs["configuration"]), sort_keys=False)
+
+
+def _readme(results: Results, *, weights: bool) -> str:
+    first = results.survey(results.datasets[0])
+    versions = json.loads(first.attrs["versions"])
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    files = {
+        "report.html": "all of it on one page, for a browser",
+        "networks.csv": "one row a network; `networks.columns.csv` says what the columns are",
+        **{f"{name}.csv": text for name, text in _TABLES.items()},
+        "figures/": "; ".join(FIGURES.values()) + ": PDF, PNG, the numbers drawn (CSV), caption",
+        "survey/": f"Zarr stores, one a data set ({', '.join(results.datasets)}): all values",
+        "configuration.yaml": "the study; `design.csv` is what it comes to, a row a network",
+        **({"networks/": "weights, safetensors files, one a cohort"} if weights else {}),
+        "*.record.json": "what files were made from, with their sizes and checksums",
+    }
+    opening = (
+        "```python\nimport xarray as xr\n\n"
+        f'tree = xr.open_datatree("survey/{results.datasets[0]}.zarr")\n```\n'
+    )
+    return "\n".join(
+        [
+            f"# Results of the study '{results.folder.name}'\n",
+            "Sensitivity and generalization in neural networks, after Novak et al., ICLR 2018 "
+            "(arXiv 1802.08760).\n",
+            markdown_table(["file", "what"], [[f"`{name}`", text] for name, text in files.items()]),
+            f"To verify all of it: `sha256sum --check --quiet {SUMS}`. To open the surveys:\n",
+            opening,
+            f"Made by version {first.attrs['code']} with Python {first.attrs['python']}, {named}, "
+            f"on {first.attrs.get('device', 'unknown')}.\n",
+            "## Variables of a survey\n",
+            *_variables(results),
+        ]
+    )
+
+
+def _variables(results: Results) -> Iterator[str]:
+    dataset = results.datasets[0]
+    store = results.folder / "survey" / f"{dataset}.zarr"
+    groups = [None, *(group for group in GROUPS if stores.has_group(store, group))]
+    for group in groups:
+        opened = results.survey(dataset, group=group)
+        if group:
+            yield f"\n### Group `{group}`\n"
+        yield markdown_table(
+            ["variable", "dimensions", "unit", "what"],
+            [
+                [f"`{name}`", ", ".join(map(str, v.dims)), *_described(v.attrs)]
+                for name, v in opened.variables.items()
+            ],
+        )
+
+
+def _described(attributes: dict[str, Any]) -> list[str]:
+    return [str(attributes.get("units", "")), str(attributes.get("long_name", ""))]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown has it."""
+    lines = [head, ["---"] * len(head), *rows]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
