@@ -19,6 +19,11 @@ def by_share(identity: str, settings: Mapping[str, Any]) -> bool:
     return seeds.share(settings["seed"], "ellipses", identity) < settings["share"]
 
 
+def where_asked(identity: str, settings: Mapping[str, Any]) -> bool:
+    """Every network, where there are functions to call."""
+    return bool(settings["functions"])
+
+
 def by_name(identity: str, settings: Mapping[str, Any]) -> bool:
     """Whether a network is listed among the ids of the setting `networks`."""
     return identity in settings["networks"]

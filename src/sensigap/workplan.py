@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sensigap import cohorts, cost, pilot, records
+from sensigap import cohorts, cost, custom, pilot, records
 from sensigap.code_digest import code_digest
 from sensigap.config import ConfigError, Fault, load
 from sensigap.datasets import places
@@ -206,7 +206,14 @@ class WorkPlan:
 
     @functools.cache  # noqa: B019
     def _settings(self, measure: str, dataset: str) -> dict[str, Any]:
-        return measure_settings(self.study, measure, dataset)
+        settings = measure_settings(self.study, measure, dataset)
+        for setting in MEASURES[measure].settings:
+            if setting.kind == "functions":
+                settings[setting.name] = {
+                    label: {"function": reference, "code": custom.digest(reference)}
+                    for label, reference in settings[setting.name].items()
+                }
+        return settings
 
     @functools.cache  # noqa: B019
     def measured(self, measure: str) -> list[str]:

@@ -224,6 +224,7 @@ def survey(
     ids = np.array([f"{seed:02d}{row:010d}" for row in range(total)], object)
     table["cohort"] = np.array([f"synthetic-{row // 50:03d}" for row in range(total)], object)
     table["in_ellipses"] = table["in_survey"] & (np.arange(total) % 3 == 0)
+    table["in_custom"] = np.zeros(total, bool)
     table["in_slices"] = np.arange(total) == np.flatnonzero(fitted)[0]
     right = np.arange(samples) % CLASSES
     prediction = np.where(margin > 0, right, (right + 1) % CLASSES)

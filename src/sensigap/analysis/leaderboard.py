@@ -26,7 +26,9 @@ from sensigap.analysis.sign_error import Environments
 from sensigap.analysis.survey_table import COMPARED, LeftOut, survey_members, varying
 from sensigap.analysis.verdicts import Settings, draws
 from sensigap.declarations import PREDICTORS, Predictor
+from sensigap.declarations.custom import PREFIX, predictor
 from sensigap.files import written_whole
+from sensigap.schema import GROUPS
 
 #: statistic -> columns with its value and its interval
 STATISTICS = {
@@ -52,6 +54,8 @@ COLUMNS = (
     *_DETAILS,
     "note",
 )
+#: the group of a survey that holds functions of one's own
+CUSTOM = "custom"
 #: resamples of the conditional information, which counts all pairs of networks: its standard error
 #: is then known to within 7%
 _INFORMATION_RESAMPLES = 100
@@ -115,11 +119,32 @@ def write_leaderboard(survey_paths: Mapping[str, Path], output: Path, settings: 
     Raises:
         FileNotFoundError, SchemaError, DamagedFileError: as `sensigap.survey.read`.
     """
-    surveys = {dataset: stores.read(path, "survey") for dataset, path in survey_paths.items()}
+    surveys = {dataset: _with_custom(path) for dataset, path in survey_paths.items()}
     with written_whole(Path(output)) as temporary:
         leaderboard(surveys, settings).to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n"
         )
+
+
+def _with_custom(path: Path) -> xr.Dataset:
+    """A survey with what functions of one's own said, a variable each."""
+    survey = stores.read(path, "survey")
+    if not stores.has_group(path, CUSTOM):
+        return survey
+    said = stores.read(path, GROUPS[CUSTOM], group=CUSTOM, verified=True)
+    values = said["value"].reindex(network=survey["network"])
+    return survey.assign(
+        {
+            f"{PREFIX}{label}": ("network", values.sel(function=label).to_numpy())
+            for label in said["function"].to_numpy().tolist()
+        }
+    )
+
+
+def predictors(survey: xr.Dataset) -> tuple[Predictor, ...]:
+    """What stands on the leaderboard of a survey: the declared, then functions of one's own."""
+    labels = [str(name).removeprefix(PREFIX) for name in survey if str(name).startswith(PREFIX)]
+    return (*PREDICTORS, *map(predictor, labels))
 
 
 def read_leaderboard(path: Path) -> pd.DataFrame:
@@ -150,7 +175,7 @@ def measured(survey: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame, LeftOut]:
     table, left_out = survey_members(survey)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = pd.DataFrame(
-            {predictor.name: _values(survey, table, predictor) for predictor in PREDICTORS},
+            {each.name: _values(survey, table, each) for each in predictors(survey)},
             index=table.index,
         )
     return table, values.where(np.isfinite(values)), left_out
@@ -209,6 +234,7 @@ class _Board:
     def __init__(self, survey: xr.Dataset, dataset: str, settings: Settings) -> None:
         self.settings = settings
         self._withins: dict[str, _Resampled] = {}
+        self.predictors = predictors(survey)
         self.table, self.values, self.left_out = measured(survey)
         if len(self.table) < settings.minimum_networks:
             raise DoesNotApply(f"{len(self.table)} of at least {settings.minimum_networks}")
@@ -222,7 +248,7 @@ class _Board:
         often = granulated_kendall(*both, self.pairs, self.counts)
         self.kendalls = {
             measure.name: _Resampled(float(once[k]), often[k])
-            for k, measure in enumerate(PREDICTORS)
+            for k, measure in enumerate(self.predictors)
         }
         self.informations = conditional_information(
             *both,
@@ -271,7 +297,7 @@ class _Board:
 
     def behind(self, measure: Predictor) -> _Resampled:
         """How much higher the sensitivity's `within` is."""
-        first = PREDICTORS[0]
+        first = self.predictors[0]
         if measure is first:
             raise DoesNotApply("")
         other, own = self.within(first), self.within(measure)
@@ -280,7 +306,7 @@ class _Board:
     def information(self, measure: Predictor) -> _Resampled:
         """The conditional mutual information."""
         gap_and(self.of(measure)[0], "value")
-        once, *often = self.informations.value[PREDICTORS.index(measure)].tolist()
+        once, *often = self.informations.value[self.predictors.index(measure)].tolist()
         return _Resampled(once, np.array(often))
 
     def numbers(self, statistic: str, measure: Predictor) -> dict[str, object]:
@@ -300,11 +326,11 @@ class _Board:
         details: dict[str, object] = {}
         if statistic == "information":
             ends = ends.clip(0, 1)
-            least = self.informations.least[PREDICTORS.index(measure), 0]
+            least = self.informations.least[self.predictors.index(measure), 0]
             details = {
                 "information_given": ", ".join(self.informations.sets[least]) or "nothing",
                 "information_sign": int(
-                    self.informations.association[PREDICTORS.index(measure), 0]
+                    self.informations.association[self.predictors.index(measure), 0]
                 ),
             }
         values = (result.estimate, *ends.tolist())
@@ -333,9 +359,11 @@ def _rows(survey: xr.Dataset, dataset: str, settings: Settings) -> list[dict[str
         board = _Board(survey, dataset, settings)
     except DoesNotApply as reason:
         _, values, left_out = measured(survey)
-        return [_row(dataset, measure, values, left_out, str(reason)) for measure in PREDICTORS]
+        return [
+            _row(dataset, measure, values, left_out, str(reason)) for measure in predictors(survey)
+        ]
     rows = []
-    for measure in PREDICTORS:
+    for measure in board.predictors:
         notes: list[str] = []
         numbers: dict[str, object] = {
             "kendall_pairs": sum(len(i) for i, _ in board.pairs.values()),

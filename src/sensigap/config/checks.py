@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sensigap import custom
 from sensigap.config.faults import Fault, Path, near_miss, written
 from sensigap.config.models import SETTINGS
 from sensigap.config.valid import FAULTY, Valid, as_list, as_mapping
@@ -430,6 +431,22 @@ def _ellipses_and_slices(valid: Valid) -> Iterator[Fault]:
             )
 
 
+def _custom_measures(valid: Valid) -> Iterator[Fault]:
+    functions = as_mapping(valid.section("measures", "custom").get("functions"))
+    for label, reference in functions.items():
+        if not isinstance(reference, str):
+            continue
+        try:
+            custom.source(reference)
+        except custom.CustomMeasureError as error:
+            yield Fault(
+                ("measures", "custom", "functions", label),
+                f"found {reference}: {error}",
+                "file.py:function, the file from the working directory, or module:function",
+                "write the function, or correct its name",
+            )
+
+
 def _test_points(valid: Valid) -> Iterator[Fault]:
     """Points of a measure are test points, and those of transitions among those of Jacobians."""
     asked = {name: valid.section("measures", name) for name in ("jacobian", "transitions")}
@@ -482,4 +499,5 @@ _CHECKS: tuple[Callable[[Valid], Iterator[Fault]], ...] = (
     _factors,
     _ellipses_and_slices,
     _test_points,
+    _custom_measures,
 )

@@ -231,7 +231,7 @@ def _settings(measure: Measure) -> type[Section]:
     """The section of a measure, from its declaration."""
     fields: dict[str, Any] = {}
     for setting in measure.settings:
-        kind = list[Row] if setting.kind == "rows" else setting.kind
+        kind = {"rows": list[Row], "functions": dict[str, str]}.get(setting.kind, setting.kind)
         fields[setting.name] = (
             kind | None if setting.by_dataset else kind,
             key(setting.text, unit=setting.unit, default=setting.default, **setting.bounds),

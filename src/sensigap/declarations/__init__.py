@@ -15,6 +15,7 @@ from sensigap.declarations.base import (
     Variable,
 )
 from sensigap.declarations.complexity import COMPLEXITY
+from sensigap.declarations.custom import CUSTOM
 from sensigap.declarations.ellipses import ELLIPSES
 from sensigap.declarations.jacobian import JACOBIAN
 from sensigap.declarations.slices import SLICES
@@ -35,7 +36,8 @@ __all__ = [
 
 #: measure -> its declaration, in the order of configuration and report
 MEASURES: dict[str, Measure] = {
-    measure.name: measure for measure in (JACOBIAN, TRANSITIONS, COMPLEXITY, ELLIPSES, SLICES)
+    measure.name: measure
+    for measure in (JACOBIAN, TRANSITIONS, COMPLEXITY, ELLIPSES, SLICES, CUSTOM)
 }
 #: what stands on the leaderboard, the sensitivity first
 PREDICTORS: tuple[Predictor, ...] = (

@@ -46,7 +46,8 @@ class Setting:
     """A key of the configuration under `measures.<measure>`."""
 
     name: str
-    #: int, float, or 'rows': networks as rows of the survey, which the measure gets as ids
+    #: int, float, or 'rows': networks as rows of the survey, which the measure gets as ids; or
+    #: 'functions': label -> reference, which it gets with the digest of the function's file
     kind: Any
     text: str
     default: Any

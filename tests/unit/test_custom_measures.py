@@ -1,0 +1,228 @@
+"""Functions of one's own: found, refused, called, and on the leaderboard."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+import synthetic
+from measure_helpers import spec
+from sensigap import config, custom
+from sensigap import survey as stores
+from sensigap.analysis.leaderboard import write_leaderboard
+from sensigap.analysis.verdicts import Settings
+from sensigap.custom import CustomMeasureError
+from sensigap.datasets.images import standardise, training_subset
+from sensigap.datasets.sources import read_digits
+from sensigap.measures.cohort.custom import Data, measure
+from sensigap.networks import initial
+from sensigap.workplan import WorkPlan
+
+FILE = '''"""Some measures."""
+
+import math
+from math import gcd as common
+
+import torch
+import helper_beside
+
+LARGEST = max
+
+
+def norm(network, data):
+    return sum(p.square().sum().item() for p in network.parameters()) ** 0.5
+
+
+def drawn(network, data):
+    return torch.rand(())
+
+
+def seen(network, data):
+    assert network(data.train_images).shape == (len(data.train_labels), data.classes)
+    with torch.no_grad():
+        network[0].weight.zero_()
+    return helper_beside.ONE
+
+
+def nothing(network, data):
+    return math.nan if data.spec.width == 8 else math.inf
+
+
+def fails(network, data):
+    raise KeyError("no such thing")
+
+
+def text(network, data):
+    return "many"
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(FILE)
+    (tmp_path / "helper_beside.py").write_text("ONE = 1\n")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def images():
+    return read_digits()[0]
+
+
+def measured(images, *names):
+    specs = [spec(width=8), spec(width=16, labels="random"), spec(width=16)]
+    members = [(one, initial([one], 64, 10)) for one in specs]
+    functions = {name: {"function": f"mine.py:{name}", "code": ""} for name in names}
+    return members, measure(members, images, functions=functions)
+
+
+def test_functions_are_called_on_every_network(folder, images):
+    members, found = measured(images, "norm", "seen", "drawn")
+    assert found["function"].to_numpy().tolist() == ["norm", "seen", "drawn"]
+    assert found["network"].to_numpy().tolist() == [one.id for one, _ in members]
+    for one, stack in members:
+        squares = sum(float((w**2).sum()) for w in (*stack.weights, *stack.biases))
+        value = float(found["value"].sel(network=one.id, function="norm"))
+        # `seen` zeroes a network that is its own
+        assert value == pytest.approx(math.sqrt(squares), rel=1e-6)
+    assert (found["value"].sel(function="seen") == 1).all()
+
+
+def test_a_function_that_draws_gives_the_same_again_and_leaves_the_generator(folder, images):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    first = measured(images, "drawn")[1]["value"]
+    torch.testing.assert_close(torch.rand(2), expected)
+    assert len(np.unique(first)) == 3
+    xr.testing.assert_equal(first, measured(images, "norm", "drawn")[1]["value"][:, 1:])
+
+
+def test_what_is_no_number_is_missing(folder, images):
+    assert np.isnan(measured(images, "nothing")[1]["value"]).all()
+
+
+@pytest.mark.parametrize(("name", "why"), [("fails", "KeyError"), ("text", "ValueError")])
+def test_a_function_that_fails_names_the_network(folder, images, name, why):
+    with pytest.raises(CustomMeasureError, match=rf"mine.py:{name}, .* {spec(width=8).id}: {why}"):
+        measured(images, name)
+
+
+def test_the_data_are_those_of_the_network(folder, images, monkeypatch):
+    got = []
+
+    def keep(reference):
+        return lambda network, data: got.append(data) or 0.0
+
+    monkeypatch.setattr("sensigap.measures.cohort.custom.custom.load", keep)
+    members, _ = measured(images, "norm")
+    chosen = training_subset(images, 500, 0)
+    for data, (one, _) in zip(got, members, strict=True):
+        assert isinstance(data, Data)
+        assert data.spec == one
+        inputs = standardise(images.train_images[chosen])
+        np.testing.assert_array_equal(data.train_images, inputs)
+        same = (data.train_labels.numpy() == images.train_labels[chosen]).mean()
+        assert same < 0.3 if one.labels == "random" else same == 1
+        assert len(data.test_images) == images.test_size
+
+
+REFUSED = {
+    "mine": "not of the form",
+    "mine.py:": "not of the form",
+    "mine.py:a b": "not of the form",
+    ":norm": "not of the form",
+    "theirs.py:norm": "there is no theirs.py",
+    "theirs:norm": "there is no module theirs",
+    "mine.py:norms": "defines no norms; it defines LARGEST, common, drawn, fails",
+    "broken.py:norm": "broken.py is not Python",
+}
+
+
+@pytest.mark.parametrize("reference", REFUSED)
+def test_what_is_not_there_is_told_before_anything_runs(folder, reference):
+    (folder / "broken.py").write_text("def norm(:\n")
+    with pytest.raises(CustomMeasureError, match=REFUSED[reference]):
+        custom.source(reference)
+    text = REFUSED[reference]
+    with pytest.raises(config.ConfigError, match=f"(?s)measures.custom.functions.*{text}"):
+        config.load(mapping({"a measure": reference}))
+
+
+@pytest.mark.parametrize(
+    "reference", ["mine.py:norm", "mine:norm", "mine.py:common", "mine:LARGEST"]
+)
+def test_what_is_there_is_found(folder, reference):
+    assert custom.source(reference).resolve() == folder / "mine.py"
+    assert callable(custom.load(reference))
+    assert config.load(mapping({"a": reference})).measures.custom.functions == {"a": reference}
+
+
+def test_a_name_that_is_no_function_is_refused_when_it_is_loaded(folder):
+    (folder / "values.py").write_text("value = 3\n")
+    with pytest.raises(CustomMeasureError, match="is 3: expected a function"):
+        custom.load("values.py:value")
+
+
+def mapping(functions):
+    return {
+        "study": "small",
+        "datasets": {"digits": {}},
+        "survey": [{"search": "grid", "axes": {"depth": [1, 2], "seed": [0, 1]}}],
+        "measures": {"custom": {"functions": functions}},
+    }
+
+
+def test_a_change_of_the_file_is_measured_again_and_nothing_else(folder):
+    def made_by():
+        plan = WorkPlan(mapping({"a": "mine.py:norm"}), folder / "results")
+        (cohort,) = plan.measured("custom")
+        names = ("custom", "jacobian")
+        return {name: plan.made_by(name, plan.settings(name, cohort)) for name in names}
+
+    before = made_by()
+    (folder / "mine.py").write_text(FILE + "# changed\n")
+    after = made_by()
+    assert after["custom"] != before["custom"]
+    assert after["jacobian"] == before["jacobian"]
+
+
+def test_without_functions_nothing_is_measured(folder):
+    plan = WorkPlan(mapping({}), folder / "results")
+    assert plan.measured("custom") == []
+    assert len(plan.measured("jacobian")) == 1
+
+
+def test_functions_stand_on_the_leaderboard(tmp_path):
+    drawn = synthetic.survey(networks=80, samples=40)
+    names = drawn["network"].to_numpy()
+    gap, rng = drawn["gap"].to_numpy(), np.random.default_rng(0)
+    group = xr.Dataset(
+        {
+            "value": (
+                ("network", "function"),
+                np.column_stack([gap, rng.random(len(gap)), np.full(len(gap), np.nan)])[::-1],
+            )
+        },
+        {"network": names[::-1], "function": ["the gap", "a coin", "none"]},
+    )
+    store = tmp_path / "digits.zarr"
+    stores.write(drawn, store, "survey", groups={"custom": group})
+    write_leaderboard({"digits": store}, tmp_path / "board.csv", Settings(bootstrap=200))
+    board = pd.read_csv(tmp_path / "board.csv").set_index("label")
+    assert board.loc["the gap", "measure"] == "custom: the gap"
+    assert board.loc["the gap", "raw"] == pytest.approx(1)
+    assert board.loc["the gap", "within"] == pytest.approx(1)
+    assert board.loc["the gap", "sees"] == "test inputs"
+    assert not board.loc["the gap", "own"]
+    assert abs(board.loc["a coin", "raw"]) < 0.5
+    assert board.loc["none", "n"] == 0
+    # the others are as they are without it
+    stores.write(drawn, store, "survey")
+    write_leaderboard({"digits": store}, tmp_path / "without.csv", Settings(bootstrap=200))
+    without = pd.read_csv(tmp_path / "without.csv").set_index("label")
+    pd.testing.assert_frame_equal(board.loc[without.index], without)
