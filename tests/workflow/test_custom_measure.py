@@ -21,8 +21,13 @@ def readme_example():
 def test_a_function_is_a_row_of_the_leaderboard(tmp_path):
     checkout = copy_repository(tmp_path)
     checkout.configure(
-        {"measures": {"transitions": {"points": 5}, "ellipses": {"share": 0}}}
-        | {"analysis": {"minimum_networks": 4}}
+        {
+            "survey": [
+                {"search": "grid", "axes": {"depth": [1, 2], "width": [16, 24, 32], "seed": [0, 1]}}
+            ],
+            "measures": {"transitions": {"points": 5}, "ellipses": {"share": 0}},
+            "analysis": {"minimum_networks": 4},
+        }
     )
     text, asked = readme_example()
     file = checkout.folder / "my_measures.py"
