@@ -264,7 +264,7 @@ def test_a_network_of_the_results_is_the_one_that_was_measured(results, surveys)
         for identity in fitted[:2]:
             stored = survey["jacobian_norm"].sel(network=identity)
             stored = stored.dropna("sample")[:3]
-            x = opened.inputs(name)[stored["sample"].values]
+            x = opened.inputs(name)[stored["sample"].values.tolist()]
             norm = jacobian_norm(opened.network(identity), x)
             np.testing.assert_allclose(norm, stored.values, rtol=1e-3)
 
