@@ -6,13 +6,12 @@
 """
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensigap import survey as stores
 from sensigap.cohorts import WEIGHTS
-from sensigap.files import written_whole
+from sensigap.report.tables import table, units
 from sensigap.schema import GROUPS
 
 if TYPE_CHECKING:
@@ -189,53 +188,3 @@ class Results:
         from sensigap.datasets.images import standardise
 
         return torch.from_numpy(standardise(self.images(dataset).test_images))
-
-
-def table(surveys: "Mapping[str, xr.Dataset]") -> "pd.DataFrame":
-    """A row a network of the surveys, see `Results.table`."""
-    import pandas as pd
-
-    from sensigap.analysis.survey_table import networks_table
-
-    parts = {name: networks_table(survey) for name, survey in surveys.items()}
-    for name, part in parts.items():
-        part.insert(0, "dataset", name)
-    return pd.concat(parts.values())
-
-
-def units(survey: "xr.Dataset") -> "pd.DataFrame":
-    """What the columns of `table` are, see `Results.units`."""
-    import pandas as pd
-
-    rows = {
-        "dataset": ("data set", ""),
-        **{
-            str(name): (variable.attrs["long_name"], variable.attrs["units"])
-            for name, variable in survey.variables.items()
-            if variable.dims == ("network",) and name != "network"
-        },
-        "sensitivity_log10": ("log10 of the sensitivity, NaN where that is 0", "decades"),
-        "architecture": ("depth, width and unit: the cluster of C0 and C2", ""),
-    }
-    described = pd.DataFrame.from_dict(rows, "index", columns=["description", "unit"])
-    return described.rename_axis("column")
-
-
-def write_tables(surveys: Mapping[str, Path], networks: Path, columns: Path) -> None:
-    """Writes `table` and `units` as CSV, whole.
-
-    Args:
-        surveys: data set -> survey store.
-        networks: the table's file; ten significant digits.
-        columns: what its columns are.
-
-    Raises:
-        FileNotFoundError, DamagedFileError, SchemaError: as `sensigap.survey.read`.
-    """
-    opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
-    for made, path in (
-        (table(opened), networks),
-        (units(next(iter(opened.values()))), columns),
-    ):
-        with written_whole(Path(path)) as temporary:
-            made.to_csv(temporary, float_format="%.10g", lineterminator="\n")

@@ -175,7 +175,7 @@ def images():
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_whatever_a_measure_calls_is_in_its_digest(name, members, images):
+def test_whatever_a_measure_calls_is_in_its_digest(name, members, images, tmp_path):
     """Finds a module that decides numbers and is outside, however it was imported."""
     import importlib
 
@@ -186,7 +186,9 @@ def test_whatever_a_measure_calls_is_in_its_digest(name, members, images):
         "complexity": {"points": 10, "draws": 2, "drop": 0.1, "seed": 0},
         "ellipses": {"count": 1, "angles": 24, "seed": 0},
         "slices": {"margin": 0.25, "seed": 0},
+        "custom": {"functions": {"one": {"function": f"{tmp_path}/mine.py:one"}}},
     }[name]
+    (tmp_path / "mine.py").write_text("def one(network, data):\n    return 1\n")
     inside = modules(name)
     calls = calls_between(lambda: function(members, images, **settings))
     assert len({called for _, called in calls}) > 3

@@ -31,7 +31,8 @@ def test_every_configuration_has_a_dag_without_data(untouched, config, profile):
     assert not (untouched.folder / "results").exists()
 
 
-DEVICE = {"train", *(name for name, measure in MEASURES.items() if measure.device)}
+# the tiny study has no functions of its own
+DEVICE = {"train", *(name for name, measure in MEASURES.items() if measure.device)} - {"custom"}
 
 
 def asked_for(untouched, *arguments):

@@ -70,7 +70,7 @@ def test_a_measure_is_added_by_the_steps_of_contributing(tmp_path):
         "from sensigap.declarations.slices import SLICES\n",
         "from sensigap.declarations.last_layer import LAST_LAYER\n"
         "from sensigap.declarations.slices import SLICES\n",
-    ).replace("ELLIPSES, SLICES)", "ELLIPSES, SLICES, LAST_LAYER)")
+    ).replace("SLICES, CUSTOM)", "SLICES, CUSTOM, LAST_LAYER)")
     init.write_text(text)
     checkout.configure(
         {

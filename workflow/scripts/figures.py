@@ -19,13 +19,19 @@ if __name__ == "__main__":
             Path(snakemake.input.claims),
             Settings(**snakemake.params.settings["analysis"]),
         )
-        # opened before the processes part, so that each survey is verified once
-        _ = sources.roots
         folder = Path(snakemake.output.record).parent
-        with ProcessPoolExecutor(
-            snakemake.threads, mp_context=multiprocessing.get_context("fork")
-        ) as processes:
-            drawing = [processes.submit(draw, name, sources, folder / name) for name in FIGURES]
-            for figure in drawing:
-                figure.result()
+        if snakemake.threads == 1:
+            for name in FIGURES:
+                draw(name, sources, folder / name)
+        else:
+            # opened before the processes part, so that each survey is verified once
+            _ = sources.roots
+            with ProcessPoolExecutor(
+                snakemake.threads, mp_context=multiprocessing.get_context("fork")
+            ) as processes:
+                drawing = [
+                    processes.submit(draw, name, sources, folder / name) for name in FIGURES
+                ]
+                for figure in drawing:
+                    figure.result()
         write_record(snakemake)

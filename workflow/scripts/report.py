@@ -6,7 +6,7 @@ from job import job, write_record
 from sensigap import records
 from sensigap.estimate import Estimate
 from sensigap.report import build
-from sensigap.results import write_tables
+from sensigap.report.tables import write_tables
 from sensigap.workplan import WorkPlan
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class SharedPoints:
         """A variable of all networks, some at a time, in order (network, point)."""
         variable = self.survey[name].transpose("network", "sample")
         size = max(1, _VALUES // self.count)
-        for start in range(0, len(self._places), size):
+        # one block, an empty one, where there are no networks
+        for start in range(0, max(len(self._places), 1), size):
             yield variable[start : start + size].to_numpy().astype(float)
 
     def _summary(self, name: str, of_block: Callable[[np.ndarray], Summary]) -> Summary:
