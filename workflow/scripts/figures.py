@@ -29,9 +29,7 @@ if __name__ == "__main__":
             with ProcessPoolExecutor(
                 snakemake.threads, mp_context=multiprocessing.get_context("fork")
             ) as processes:
-                drawing = [
-                    processes.submit(draw, name, sources, folder / name) for name in FIGURES
-                ]
+                drawing = [processes.submit(draw, name, sources, folder / name) for name in FIGURES]
                 for figure in drawing:
                     figure.result()
         write_record(snakemake)
