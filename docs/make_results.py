@@ -19,9 +19,9 @@ import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from sensigap import records  # noqa: E402
+from sensigap.config.documentation import markdown_table  # noqa: E402
 from sensigap.estimate import Estimate  # noqa: E402
 from sensigap.figure_names import FIGURES  # noqa: E402
-from sensigap.publish import markdown_table  # noqa: E402
 from sensigap.report.content import effect_text, p_text, timing_rows  # noqa: E402
 from sensigap.report.timings import read_timings  # noqa: E402
 from sensigap.survey import CHECKSUM  # noqa: E402

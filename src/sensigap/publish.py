@@ -5,7 +5,7 @@ Images are not in it, which belong to others; weights are where they are asked f
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import yaml
 from sensigap import records
 from sensigap import survey as stores
 from sensigap.cohorts import WEIGHTS
+from sensigap.config.documentation import markdown_table
 from sensigap.figure_names import FIGURES
 from sensigap.files import written_whole
 from sensigap.results import Results
@@ -159,10 +160,3 @@ def _variables(results: Results) -> Iterator[str]:
 
 def _described(attributes: dict[str, Any]) -> list[str]:
     return [str(attributes.get("units", "")), str(attributes.get("long_name", ""))]
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as Markdown has it."""
-    lines = [head, ["---"] * len(head), *rows]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)

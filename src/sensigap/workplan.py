@@ -36,7 +36,7 @@ CODE: dict[str, tuple[str, ...]] = {
     "claims": ("sensigap.analysis.claims",),
     "leaderboard": ("sensigap.analysis.leaderboard",),
     "figures": ("sensigap.figures.files",),
-    "report": ("sensigap.report.build", "sensigap.report.tables"),
+    "report": ("sensigap.report.build",),
 }
 
 

@@ -6,7 +6,6 @@ from job import job, write_record
 from sensigap import records
 from sensigap.estimate import Estimate
 from sensigap.report import build
-from sensigap.report.tables import write_tables
 from sensigap.workplan import WorkPlan
 
 if __name__ == "__main__":
@@ -15,8 +14,6 @@ if __name__ == "__main__":
             records.verify(record)
         output = Path(snakemake.output.page)
         settings = snakemake.params.settings
-        surveys = {Path(store).stem: Path(store) for store in snakemake.input.surveys}
-        write_tables(surveys, Path(snakemake.output.networks), Path(snakemake.output.columns))
         build(
             study=output.parent.name,
             alpha=settings["analysis"]["alpha"],
@@ -26,7 +23,7 @@ if __name__ == "__main__":
             figures={
                 Path(path).stem: Path(path).with_suffix("") for path in snakemake.input.figures
             },
-            surveys=surveys,
+            surveys={Path(store).stem: Path(store) for store in snakemake.input.surveys},
             timings=snakemake.params.timings,
             output=output,
             flat=Path(snakemake.output.networks),

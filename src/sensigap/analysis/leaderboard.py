@@ -26,9 +26,8 @@ from sensigap.analysis.sign_error import Environments
 from sensigap.analysis.survey_table import COMPARED, LeftOut, survey_members, varying
 from sensigap.analysis.verdicts import Settings, draws
 from sensigap.declarations import PREDICTORS, Predictor
-from sensigap.declarations.custom import PREFIX, predictor
+from sensigap.declarations.custom import CUSTOM, PREFIX, predictor
 from sensigap.files import written_whole
-from sensigap.schema import GROUPS
 
 #: statistic -> columns with its value and its interval
 STATISTICS = {
@@ -54,8 +53,6 @@ COLUMNS = (
     *_DETAILS,
     "note",
 )
-#: the group of a survey that holds functions of one's own
-CUSTOM = "custom"
 #: resamples of the conditional information, which counts all pairs of networks: its standard error
 #: is then known to within 7%
 _INFORMATION_RESAMPLES = 100
@@ -129,9 +126,9 @@ def write_leaderboard(survey_paths: Mapping[str, Path], output: Path, settings: 
 def _with_custom(path: Path) -> xr.Dataset:
     """A survey with what functions of one's own said, a variable each."""
     survey = stores.read(path, "survey")
-    if not stores.has_group(path, CUSTOM):
+    if not stores.has_group(path, CUSTOM.group):
         return survey
-    said = stores.read(path, GROUPS[CUSTOM], group=CUSTOM, verified=True)
+    said = stores.read(path, CUSTOM.name, group=CUSTOM.group, verified=True)
     values = said["value"].reindex(network=survey["network"])
     return survey.assign(
         {

@@ -172,7 +172,7 @@ def _aggregate_rows(
     reasons.add(f"with a {AGGREGATES[aggregate]} of 0", int((~defined).sum()))
     remarks: tuple[str, ...] = ()
     if aggregate == "geometric":
-        zeros = int(points.insensitive(kept.index.tolist()).sum())
+        zeros = int(kept["jacobian_zero"].sum())
         of = len(kept) * points.count
         remarks = (f"{zeros:,} of {of:,} points with J = 0 left out of the means",)
     x = values[defined], halves[defined]

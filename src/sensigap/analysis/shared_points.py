@@ -1,7 +1,7 @@
 """The test points that all networks of a survey share, whole and in halves."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -74,8 +74,7 @@ class SharedPoints:
 
     def _summary(self, name: str, of_block: Callable[[np.ndarray], Summary]) -> Summary:
         """A summary of a variable of all networks."""
-        wholes, halves = zip(*map(of_block, self._blocks(name)), strict=True)
-        return np.concatenate(wholes), np.concatenate(halves)
+        return _joined(map(of_block, self._blocks(name)))
 
     def _of(self, summary: Summary, networks: Sequence[str]) -> Summary:
         """The rows of some networks."""
@@ -121,24 +120,15 @@ class SharedPoints:
             square, squares = (norm**2).mean(axis=1), self.halvings.means(norm**2)
             found["rms"].append((np.sqrt(square), np.sqrt(squares)))
             found["median"].append((np.median(norm, axis=1), self.halvings.medians(norm)))
-        return {
-            name: (np.concatenate([whole for whole, _ in parts]),
-                   np.concatenate([halves for _, halves in parts]))
-            for name, parts in found.items()
-        }  # fmt: skip
+        return {name: _joined(parts) for name, parts in found.items()}
 
     @functools.cached_property
-    def _geometric(self) -> tuple[Summary, np.ndarray]:
-        """log10 of the geometric mean over points with J > 0, and how many have J = 0."""
-        zeros = []
-
-        def mean(log10: np.ndarray) -> Summary:
-            zero = np.isneginf(log10)
-            zeros.append(zero.sum(axis=1))
-            return self._means(np.where(zero, np.nan, log10))
-
-        summary = self._summary("jacobian_norm_log10", mean)
-        return summary, np.concatenate(zeros)
+    def _geometric(self) -> Summary:
+        """log10 of the geometric mean over points with J > 0."""
+        return self._summary(
+            "jacobian_norm_log10",
+            lambda log10: self._means(np.where(np.isneginf(log10), np.nan, log10)),
+        )
 
     def sensitivity_log10(self, networks: Sequence[str], aggregate: str = "arithmetic") -> Summary:
         """log10 of an aggregate of the Jacobian norm, over all points and over each half.
@@ -151,14 +141,10 @@ class SharedPoints:
             (network,) and (network, 2 halvings), -inf where it is 0.
         """
         if aggregate == "geometric":
-            return self._of(self._geometric[0], networks)
+            return self._of(self._geometric, networks)
         whole, halves = self._of(self._norms[aggregate], networks)
         with np.errstate(divide="ignore"):
             return np.log10(whole), np.log10(halves)
-
-    def insensitive(self, networks: Sequence[str]) -> np.ndarray:
-        """At how many test points J is 0 (network,)."""
-        return self._geometric[1][self._rows(networks)]
 
     @functools.cached_property
     def _doubt(self) -> Summary:
@@ -208,6 +194,12 @@ class SharedPoints:
             return counts
         other = self.values("transitions", beside)[:, self.path_points]
         return np.where(np.isnan(other), np.nan, counts)
+
+
+def _joined(parts: Iterable[Summary]) -> Summary:
+    """Summaries of some networks each, one after another."""
+    wholes, halves = zip(*parts, strict=True)
+    return np.concatenate(wholes), np.concatenate(halves)
 
 
 def _right(margin: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ def _keys(node: Mapping[str, Any]) -> str:
             default = "as below"
         unit = without_null(value)[0].get("unit", "")
         rows.append((f"`{key}`", _kind(value), unit, default, inner["description"]))
-    return _table(("Key", "Type and bounds", "Unit", "Default", "Meaning"), rows)
+    return markdown_table(("Key", "Type and bounds", "Unit", "Default", "Meaning"), rows)
 
 
 def _kind(node: Mapping[str, Any]) -> str:
@@ -108,10 +108,11 @@ def _facts() -> str:
         "`fit_accuracy`",
         "Transition points at most",
     )
-    return f"### Data sets and what null stands for\n\n{_table(head, rows)}"
+    return f"### Data sets and what null stands for\n\n{markdown_table(head, rows)}"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table as Markdown has it."""
     lines = [list(head)]
     lines.append(["---"] * len(lines[0]))
     lines += [[cell.replace("|", "\\|") for cell in row] for row in rows]

@@ -18,6 +18,7 @@ from sensigap.files import written_whole
 from sensigap.report import content
 from sensigap.report.answer import answers
 from sensigap.report.claims import VERDICTS
+from sensigap.report.tables import write_tables
 from sensigap.report.timings import read_timings
 from sensigap.spec import STATUSES
 
@@ -67,7 +68,8 @@ def build(
         surveys: survey store by dataset.
         timings: folders of benchmark files, see `read_timings`; they may be missing.
         expected: stage -> wall seconds of its jobs by the cost model, shown beside the timings.
-        flat: the table with a row a network, if there is one.
+        flat: where the table with a row a network is written, what its columns are beside it, as
+            `.columns.csv`; None: nowhere.
         output: the report; links to other files are relative to its folder.
 
     Raises:
@@ -78,6 +80,8 @@ def build(
     table = _read_table(Path(claims), _CLAIMS_COLUMNS)
     board = _read_table(Path(leaderboard), LEADERBOARD_COLUMNS)
     opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
+    if flat:
+        write_tables(opened, flat, flat.with_suffix(".columns.csv"))
     page = render(
         study=study,
         summary=content.summary(table, opened),

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sensigap import survey as stores
 from sensigap.files import written_whole
 
 if TYPE_CHECKING:
@@ -42,21 +41,17 @@ def units(survey: "xr.Dataset") -> "pd.DataFrame":
     return described.rename_axis("column")
 
 
-def write_tables(surveys: Mapping[str, Path], networks: Path, columns: Path) -> None:
+def write_tables(surveys: "Mapping[str, xr.Dataset]", networks: Path, columns: Path) -> None:
     """Writes `table` and `units` as CSV, whole.
 
     Args:
-        surveys: data set -> survey store.
+        surveys: data set -> its survey.
         networks: the table's file; ten significant digits.
         columns: what its columns are.
-
-    Raises:
-        FileNotFoundError, DamagedFileError, SchemaError: as `sensigap.survey.read`.
     """
-    opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
     for made, path in (
-        (table(opened), networks),
-        (units(next(iter(opened.values()))), columns),
+        (table(surveys), networks),
+        (units(next(iter(surveys.values()))), columns),
     ):
         with written_whole(Path(path)) as temporary:
             made.to_csv(temporary, float_format="%.10g", lineterminator="\n")
