@@ -21,7 +21,7 @@ from PIL import Image  # noqa: E402
 from sensigap import records  # noqa: E402
 from sensigap.config.documentation import markdown_table  # noqa: E402
 from sensigap.estimate import Estimate  # noqa: E402
-from sensigap.figure_names import FIGURES  # noqa: E402
+from sensigap.figure_names import FIGURES, Caption  # noqa: E402
 from sensigap.report.content import effect_text, p_text, timing_rows  # noqa: E402
 from sensigap.report.timings import read_timings  # noqa: E402
 from sensigap.survey import CHECKSUM  # noqa: E402
@@ -98,8 +98,9 @@ def figures(study: Path) -> Iterable[str]:
             height = round(picture.height * PIXELS / picture.width)
             small = picture.convert("RGB").resize((PIXELS, height), Image.Resampling.LANCZOS)
         small.quantize(128).save(folder / f"{name}.png", optimize=True)
-        caption = stem.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        yield f"![{FIGURES[name]}](results/{name}.png)\n\n{caption}\n"
+        caption = Caption.read(stem.with_suffix(".txt").read_text(encoding="utf-8"))
+        yield f"![{caption.finding}](results/{name}.png)\n"
+        yield f"**{caption.title}.** {caption.text} {caption.details}\n"
 
 
 def stages(study: Path) -> str:

@@ -26,6 +26,7 @@ import yaml
 
 from sensigap import interrupt
 from sensigap.declarations import MEASURES
+from sensigap.figure_names import FIGURE_SUFFIXES
 from sensigap.files import remove
 from sensigap.workplan import WorkPlan
 
@@ -216,9 +217,7 @@ def jobs(plan: WorkPlan) -> Iterator[Job]:
         "claims_record": record["claims"],
     }
     drawn = [
-        f"{study}/figures/{figure}{suffix}"
-        for figure in FIGURES
-        for suffix in (".pdf", ".png", ".csv", ".txt")
+        f"{study}/figures/{figure}{suffix}" for figure in FIGURES for suffix in FIGURE_SUFFIXES
     ]
     yield Job(
         "figures",
@@ -242,6 +241,7 @@ def jobs(plan: WorkPlan) -> Iterator[Job]:
             "page": f"{study}/report.html",
             "networks": f"{study}/networks.csv",
             "columns": f"{study}/networks.columns.csv",
+            "bundle": f"{study}/tables_and_figures.zip",
             "record": record["report"],
         },
         stale("report", record["report"], whole),

@@ -16,7 +16,7 @@ from sensigap.config import load
 from sensigap.declarations import PREDICTORS
 from sensigap.design import design
 from sensigap.factors import FACTORS
-from sensigap.figure_names import FIGURES
+from sensigap.figure_names import FIGURE_SUFFIXES, FIGURES
 from sensigap.measures import jacobian_norm
 from sensigap.schema import SCHEMAS
 
@@ -342,7 +342,7 @@ def test_verdicts_follow_from_the_numbers(claims, study):
 
 def test_figures_and_report_are_there_and_offline(results):
     for stem in FIGURES:
-        for suffix in (".pdf", ".png", ".csv", ".txt"):
+        for suffix in FIGURE_SUFFIXES:
             assert (results / "figures" / f"{stem}{suffix}").stat().st_size > 0
     text = (results / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)

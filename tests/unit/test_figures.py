@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,13 +9,16 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import synthetic
 from sensigap import survey as stores
 from sensigap.analysis.claims import write_claims
 from sensigap.analysis.leaderboard import write_leaderboard
 from sensigap.analysis.verdicts import Settings
-from sensigap.figures import FIGURES, SUFFIXES, Sources, draw, drawn, files, save
+from sensigap.figure_names import FIGURE_SUFFIXES, Caption
+from sensigap.figures import FIGURES, Sources, draw, drawn, files, save
+from sensigap.figures.axes import crowded, gap_axis
 from sensigap.figures.captions import counts_sentence
 from sensigap.figures.style import log_ticks
 
@@ -105,17 +110,23 @@ def test_a_figure_is_written_whole_and_again_with_the_same_bytes(name, studies, 
     made_of = sources(studies["normal"])
     written = draw(name, made_of, tmp_path / "figures" / name)
     assert dict(matplotlib.rcParams) == before
-    assert [path.name for path in written] == [name + suffix for suffix in SUFFIXES]
+    assert [path.name for path in written] == [name + suffix for suffix in FIGURE_SUFFIXES]
     # nothing else lies there: no temporary file stays behind
     assert set((tmp_path / "figures").iterdir()) == set(written)
-    pdf, png, csv, txt = written
-    assert pdf.read_bytes().startswith(b"%PDF-")
-    assert b"CreationDate" not in pdf.read_bytes()
-    assert png.read_bytes().startswith(b"\x89PNG")
+    of = dict(zip(FIGURE_SUFFIXES, written, strict=True))
+    for suffix in (".pdf", ".column.pdf"):
+        assert of[suffix].read_bytes().startswith(b"%PDF-")
+        assert b"CreationDate" not in of[suffix].read_bytes()
+    assert of[".png"].read_bytes().startswith(b"\x89PNG")
     again = drawn(name, made_of)
-    assert txt.read_text(encoding="utf-8") == again.caption + "\n"
-    assert again.caption.startswith(f"{FIGURES[name]}. ")
-    read = pd.read_csv(csv, dtype={"network": str})
+    said = Caption.read(of[".txt"].read_text(encoding="utf-8"))
+    assert said == again.caption
+    assert said.title == FIGURES[name]
+    # what is said of every figure is two sentences long
+    assert len(re.findall(r"[.?!](?: |$)", said.text)) == 2
+    assert re.search(r"\d", said.finding)
+    ids = dict.fromkeys([column for column in again.numbers if column.endswith("network")], str)
+    read = pd.read_csv(of[".csv"], dtype=ids)
     pd.testing.assert_frame_equal(read, again.numbers, check_dtype=False, rtol=1e-8)
     for one, other in zip(written, save(again, tmp_path / "again"), strict=True):
         assert one.read_bytes() == other.read_bytes(), one.suffix
@@ -139,10 +150,78 @@ def test_every_kind_of_study_has_every_figure(name, study, empty, studies):
     assert made.numbers.empty == (name in empty)
     assert "dataset" in made.numbers
     if name != "factors":
-        assert all(f"{dataset}: n = " in made.caption for dataset in studies[study])
+        assert all(f"{dataset}: n = " in str(made.caption) for dataset in studies[study])
     if made.numbers.empty:
         (axes,) = made.figure.axes
         assert axes.texts[0].get_text().endswith(".")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_drawings_of_lines_follow_the_page_and_are_as_wide_as_they_should(name, studies, tmp_path):
+    stem = tmp_path / name
+    draw(name, sources(studies["several"]), stem)
+    for suffix, inches in ((".svg", 7.2), (".column.svg", 3.4)):
+        text = stem.with_name(name + suffix).read_text(encoding="utf-8")
+        width = float(re.search(r'viewBox="0 0 ([\d.]+) ', text)[1])
+        # fewer than four factors are narrower
+        assert width <= 72 * inches + 0.01
+        assert width == pytest.approx(72 * inches) or name == "factors"
+        assert "@media (prefers-color-scheme: dark)" in text
+        # letters stay letters, and no neutral colour is fixed
+        assert "<text" in text
+        body = text[text.index("</style>") :]
+        assert not re.search(r"(?:fill|stroke): ?#(?:000000|ffffff)\b", body, re.IGNORECASE)
+        assert set(re.findall(r"var\(--(\w+)\)", body)) <= set(re.findall(r"--(\w+):", text))
+
+
+@pytest.mark.parametrize("name", ["sensitivity", "parameters", "factors"])
+def test_marks_stand_in_their_panel_and_name_networks_of_their_data_set(name, studies, tmp_path):
+    draw(name, sources(studies["several"]), tmp_path / name)
+    found = json.loads((tmp_path / f"{name}.marks.json").read_text())
+    assert list(found["places"]) == ["page", "column"]
+    ids = {
+        dataset: set(stores.read(path, "survey")["network"].to_numpy().tolist())
+        for dataset, path in studies["several"].items()
+    }
+    assert {panel["dataset"] for panel in found["panels"]} == set(ids)
+    for places in found["places"].values():
+        for panel, place in zip(found["panels"], places, strict=True):
+            left, top, right, bottom = place["box"]
+            assert 0 <= left < right <= 1
+            assert 0 <= top < bottom <= 1
+            assert len(place["x"]) == len(place["y"]) == len(panel["networks"]) > 0
+            assert min(place["x"]) >= left - 1e-4
+            assert max(place["x"]) <= right + 1e-4
+            assert min(place["y"]) >= top - 1e-4
+            assert max(place["y"]) <= bottom + 1e-4
+            named = {identity for mark in panel["networks"] for identity in mark}
+            assert named <= ids[panel["dataset"]]
+            assert {len(mark) for mark in panel["networks"]} == {2 if name == "factors" else 1}
+
+
+@pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5] * 4, False),
+        ([0.01] * 14 + [0.3, 0.4, 0.5], True),
+        # too many at or below 0, or too few at all
+        ([0.0] * 14 + [0.3, 0.4, 0.5], False),
+        ([0.01] * 6 + [0.5], False),
+        ([0.2] * 20, False),
+    ],
+)
+def test_gaps_that_lie_close_together_are_drawn_on_a_logarithmic_axis(gaps, expected):
+    values = pd.Series(gaps)
+    assert crowded(values) == expected
+    panel = Figure().subplots()
+    moved = gap_axis(panel, values)
+    assert (panel.get_yscale() == "log") == expected
+    assert (moved > 0).all() or not expected
+
+
+def test_a_caption_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="three paragraphs, found 1: draw the figure again"):
+        Caption.read("A title. Some text")
 
 
 def test_an_unknown_figure_is_named(studies, tmp_path):
@@ -186,9 +265,9 @@ def test_intervals_are_at_the_level_of_the_settings(studies):
             drawn(name, Sources(usual.surveys, usual.leaderboard, usual.claims, settings))
             for settings in (SETTINGS, wide)
         )
-        assert "95%" in narrow.caption
-        assert "99.5%" in broad.caption
-        assert "95%" not in broad.caption
+        assert "95%" in str(narrow.caption)
+        assert "99.5%" in str(broad.caption)
+        assert "95%" not in str(broad.caption)
         if name == "leaderboard":
             continue
         lengths = []

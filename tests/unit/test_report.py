@@ -1,5 +1,8 @@
 import base64
+import json
+import os
 import re
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,12 +15,14 @@ import synthetic
 from sensigap import survey as stores
 from sensigap.analysis.claims import COLUMNS
 from sensigap.analysis.leaderboard import COLUMNS as BOARD_COLUMNS
+from sensigap.figure_names import FIGURE_SUFFIXES, Caption
 from sensigap.figures import Drawn, save
+from sensigap.figures.style import Marks, Painted
 from sensigap.report import build
 from sensigap.report.content import effect_text, p_text
-from sensigap.report.timings import read_timings
+from sensigap.report.timings import read_timings, seconds_at_work
 
-VOID = {"meta", "link", "img", "br", "hr", "input"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
 ADDRESSES = {"src", "href", "action", "data", "poster", "srcset"}
 
 
@@ -27,7 +32,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.open, self.addresses, self.images, self.ids = [], [], [], []
-        self.rows, self.text, self.tags = [], "", set()
+        self.rows, self.text, self.tags, self.sources = [], "", set(), []
         self.feed(text)
         self.close()
         assert self.open == [], self.open
@@ -40,6 +45,8 @@ class Page(HTMLParser):
             self.ids.append(given["id"])
         if tag == "img":
             self.images.append(given)
+        if tag == "source":
+            self.sources.append(given)
         if tag == "tr":
             self.rows.append("")
         if tag not in VOID:
@@ -50,6 +57,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}>"
 
     def handle_data(self, data):
+        if {"script", "style"} & {*self.open}:
+            return
         self.text += data
         if "tr" in self.open:
             self.rows[-1] += " " + data.strip()
@@ -167,12 +176,21 @@ def study(tmp_path_factory):
             ),
         )
     figures = {}
-    for name in ("sensitivity", "factors"):
+    ids = stores.read(surveys["digits"], "survey")["network"].to_numpy()[:2].tolist()
+
+    def paint(layout):
         figure = Figure(figsize=(3, 2))
-        figure.subplots()
+        panel = figure.subplots()
+        drawn = [(identity,) for identity in ids]
+        return Painted(
+            figure, [Marks(panel, "a <panel>", "digits", drawn, np.r_[0.1, 0.5], np.r_[0.2, 0.7])]
+        )
+
+    for name in ("sensitivity", "factors"):
         figures[name] = root / "figures" / name
         numbers = pd.DataFrame({"dataset": ["digits"]})
-        save(Drawn(figure, numbers, f"The {name} & more. Marks < networks: n = 41."), figures[name])
+        caption = Caption(f"The {name} & more", "Marks < networks. So.", "n = 41.", "It rises.")
+        save(Drawn(paint, numbers, caption), figures[name])
     pd.DataFrame(CLAIMS, columns=list(COLUMNS)).to_csv(root / "claims.csv", index=False)
     pd.DataFrame(BOARD, columns=list(BOARD_COLUMNS)).to_csv(root / "leaderboard.csv", index=False)
     benchmark(root / "timings" / "train" / "digits-1.tsv", 30, 29, 300)
@@ -209,15 +227,18 @@ def page(study):
 def test_the_page_stands_alone(study, page):
     text = study["output"].read_text(encoding="utf-8")
     assert text.startswith("<!DOCTYPE html>")
-    assert "script" not in page.tags
     assert "{{" not in text
     assert "{%" not in text
     assert "@import" not in text
     assert "url(" not in text
+    # the script asks for nothing
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|WebSocket|sendBeacon", text)
+    for source in page.sources:
+        assert source["srcset"].startswith("data:image/svg+xml;base64,")
     for address in page.addresses:
         if address.startswith("#"):
             assert address[1:] in page.ids
-        elif not address.startswith("data:image/png;base64,"):
+        elif not address.startswith("data:image/svg+xml;base64,"):
             # relative, and there
             assert not re.match(r"[a-z]+:|/", address), address
             assert (study["output"].parent / address).exists(), address
@@ -269,7 +290,8 @@ def test_intervals_of_the_leaderboard_are_said_at_the_level_of_the_analysis(stud
 
 
 def test_claims_are_explained_and_counted_at_a_glance(page):
-    glance = page.rows[1:5]
+    (first,) = [k for k, row in enumerate(page.rows) if row.split()[:2] == ["Claim", "digits"]]
+    glance = page.rows[first + 1 : first + 5]
     # of primary rows alone
     assert [row.split()[0] for row in glance[:3]] == ["C0", "C2", "C4"]
     words = glance[0].split()
@@ -284,15 +306,78 @@ def test_claims_are_explained_and_counted_at_a_glance(page):
 
 
 def test_figures_are_embedded_whole_with_captions(study, page):
-    assert len(page.images) == 2
-    for image, (name, stem) in zip(page.images, study["figures"].items(), strict=True):
-        png = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
-        assert png == stem.with_suffix(".png").read_bytes()
-        assert (image["width"], image["height"]) == ("540", "360")
-        assert f"The {name} & more" in image["alt"]
-        assert f"The {name} & more. Marks < networks: n = 41." in page.text
-        assert f"figures/{name}.pdf" in page.addresses
-        assert f"figures/{name}.csv" in page.addresses
+    assert len(page.images) == len(page.sources) == 2
+    shown = zip(page.images, page.sources, study["figures"].items(), strict=True)
+    for image, source, (name, stem) in shown:
+        for address, suffix in ((image["src"], ".svg"), (source["srcset"], ".column.svg")):
+            svg = base64.b64decode(address.removeprefix("data:image/svg+xml;base64,"))
+            assert svg == stem.with_suffix(suffix).read_bytes()
+        assert (image["width"], image["height"]) == ("216", "144")
+        assert image["alt"] == f"The {name} & more. It rises."
+        assert f"The {name} & more. Marks < networks. So." in page.text
+        assert "n = 41." in page.text
+        for suffix in (".pdf", ".column.pdf", ".svg", ".csv"):
+            assert f"figures/{name}{suffix}" in page.addresses
+
+
+def test_the_script_knows_every_network_and_where_its_marks_stand(study):
+    text = study["output"].read_text(encoding="utf-8")
+    block = re.search(r'<script type="application/json" id="explorer">(.*?)</script>', text)[1]
+    assert "<" not in block
+    found = json.loads(block)
+    surveys = {name: stores.read(path, "survey") for name, path in study["surveys"].items()}
+    assert len(found["networks"]) == sum(survey.sizes["network"] for survey in surveys.values())
+    gap = found["columns"].index("generalization gap")
+    unit = found["columns"].index("unit")
+    for name, identity, *rest in found["networks"]:
+        of_network = surveys[name].sel(network=identity)
+        values = [name, identity, *rest]
+        assert values[unit] == of_network["unit"].item()
+        expected = of_network["gap"].item()
+        assert values[gap] == (None if np.isnan(expected) else pytest.approx(expected, rel=1e-3))
+        assert len(values) == len(found["columns"])
+    digits = surveys["digits"]["network"].to_numpy()
+    (panel,) = found["figures"]["factors"]["panels"]
+    assert panel["label"] == "a <panel>"
+    ids = [[found["networks"][place][1] for place in mark] for mark in panel["networks"]]
+    assert ids == [[digits[0]], [digits[1]]]
+
+
+def test_all_tables_and_figures_are_in_one_file_that_is_the_same_again(study, tmp_path):
+    root = study["output"].parent
+    bundles = []
+    for name in ("one", "two"):
+        output = root / f"{name}.html"
+        bundle = tmp_path / f"{name}.zip"
+        build(**study | {"output": output, "flat": root / "networks.csv", "bundle": bundle})
+        bundles.append(bundle)
+        output.unlink()
+    assert bundles[0].read_bytes() == bundles[1].read_bytes()
+    with zipfile.ZipFile(bundles[0]) as bundle:
+        assert bundle.testzip() is None
+        names = set(bundle.namelist())
+        for name in names:
+            assert bundle.read(name) == (root / name).read_bytes()
+    assert names == {
+        *(f"figures/{name}{suffix}" for name in study["figures"] for suffix in FIGURE_SUFFIXES),
+        *("claims.csv", "leaderboard.csv", "networks.csv", "networks.columns.csv"),
+    }
+
+
+def test_time_machine_code_and_citation_are_told(page):
+    assert "of jobs; the cost model expected 80 s of jobs." in page.text
+    assert "networks measured on cpu of digits" in page.text
+    assert "arXiv 1802.08760. CITATION.cff" in page.text
+
+
+def test_time_at_work_counts_jobs_side_by_side_once_and_no_pauses(tmp_path):
+    for name, seconds, end in (("a", 10, 100), ("b", 8, 101), ("c", 5, 500)):
+        path = tmp_path / "train" / f"{name}.tsv"
+        benchmark(path, seconds, 1, 1)
+        os.utime(path, (end, end))
+    # 90 to 101, and 495 to 500
+    assert seconds_at_work([tmp_path]) == pytest.approx(16)
+    assert seconds_at_work([tmp_path / "none"]) == 0
 
 
 def test_the_leaderboard_stands_in_its_order(study, page):

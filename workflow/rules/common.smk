@@ -21,7 +21,7 @@ from sensigap.config.command_line import typed
 from sensigap.config.reading import check_file
 from sensigap.datasets.places import DatasetError
 from sensigap.declarations import MEASURES
-from sensigap.figure_names import FIGURES
+from sensigap.figure_names import FIGURE_SUFFIXES, FIGURES
 from sensigap.workplan import OldResultsError, WorkPlan
 
 add_to_python_path(REPOSITORY / "src", REPOSITORY / "workflow" / "support")
@@ -264,6 +264,7 @@ def analysis_files():
         f"{STUDY}/report.html",
         f"{STUDY}/networks.csv",
         f"{STUDY}/networks.columns.csv",
+        f"{STUDY}/tables_and_figures.zip",
         *(f"{STUDY}/{RECORDS[stage]}" for stage in AFTER_SURVEYS),
     ]
 
@@ -273,5 +274,5 @@ def figure_files():
     return [
         f"{STUDY}/figures/{figure}{suffix}"
         for figure in FIGURES
-        for suffix in (".pdf", ".png", ".csv", ".txt")
+        for suffix in FIGURE_SUFFIXES
     ]

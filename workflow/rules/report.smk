@@ -27,6 +27,7 @@ rule report:
             labels={"table": "networks"},
         ),
         columns=f"{STUDY}/networks.columns.csv",
+        bundle=f"{STUDY}/tables_and_figures.zip",
         record=f"{STUDY}/{RECORDS['report']}",
     log:
         f"{STUDY}/logs/report.log",

@@ -27,6 +27,7 @@ if __name__ == "__main__":
             timings=snakemake.params.timings,
             output=output,
             flat=Path(snakemake.output.networks),
+            bundle=Path(snakemake.output.bundle),
             expected=Estimate(WorkPlan(snakemake.config, output.parents[1])).model_seconds(),
         )
         write_record(snakemake)

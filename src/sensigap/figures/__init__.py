@@ -1,7 +1,7 @@
 """Figures: a module each with a pure function `figure`; `draw` reads surveys and writes files."""
 
 from sensigap.figure_names import FIGURES
-from sensigap.figures.files import SUFFIXES, Sources, draw, drawn, save
+from sensigap.figures.files import Sources, draw, drawn, save
 from sensigap.figures.style import Drawn
 
-__all__ = ["FIGURES", "SUFFIXES", "Drawn", "Sources", "draw", "drawn", "save"]
+__all__ = ["FIGURES", "Drawn", "Sources", "draw", "drawn", "save"]

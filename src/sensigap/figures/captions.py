@@ -5,15 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from sensigap.analysis.survey_table import LeftOut
-from sensigap.figure_names import FIGURES
+from sensigap.figure_names import FIGURES, Caption
 
 #: dataset, or another part of the figure -> (number drawn, what was left out)
 Counts = Mapping[str, tuple[int, LeftOut]]
 
 
-def titled(name: str, text: str) -> str:
-    """A figure's caption: its title, and what more is to be said."""
-    return f"{FIGURES[name]}. {text}"
+def titled(name: str, text: str, details: str, finding: str) -> Caption:
+    """A figure's caption, with its title.
+
+    Args:
+        name: a key of `FIGURES`.
+        text: two sentences: what the marks are, and how to read them.
+        details: definitions and counts.
+        finding: what the figure shows; empty: nothing.
+    """
+    return Caption(FIGURES[name], text, details, finding or "Nothing is drawn.")
 
 
 def plural(count: int, noun: str) -> str:

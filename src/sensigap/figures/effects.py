@@ -14,12 +14,17 @@ from sensigap.analysis.verdicts import NONE, Settings
 from sensigap.factors import FACTORS
 from sensigap.figures.captions import counts_sentence, titled
 from sensigap.figures.style import (
+    BAND,
     COLOURS,
     GREY,
     MARKERS,
+    Caption,
     Drawn,
+    Layout,
+    Painted,
     empty_panel,
-    message_figure,
+    legend,
+    message,
     panels,
     styled,
 )
@@ -71,33 +76,37 @@ def figure(
     numbers = pd.concat(
         [part.assign(panel=panel) for panel, part in parts.items()], ignore_index=True
     )[list(COLUMNS)]
-    caption = _caption(surveys, settings)
+    caption = _caption(surveys, numbers, settings)
     if numbers.empty:
-        return Drawn(message_figure("No effect has enough networks."), numbers, caption)
+        return Drawn(message("No effect has enough networks."), numbers, caption)
     left = max(_rows(parts["correlations"]), _rows(parts["measures"]), 3)
     below = max(_rows(parts["gap"]), _rows(parts["norm"]), 2)
     unit = _ROW_INCHES * (1 + 0.25 * (len(datasets) - 1))
-    drawn, axes = panels(
-        2, 2, unit * (left + below) / 2 + 0.5, gridspec_kw={"height_ratios": (left, below)}
-    )
+    heights = [unit * rows + 0.5 for rows in (left, below)]
     words = {
         "correlations": ("Correlations", "rank correlation"),
         "measures": ("Measures, within", "rank correlation with the gap"),
         "gap": ("Factors: gap", "gap, worse − better side"),
         "norm": ("Factors: Jacobian norm", "ln ratio, worse / better side"),
     }
-    for panel, name in zip(axes.flat, words, strict=True):
-        title, label = words[name]
-        panel.set_title(title)
-        panel.set_xlabel(label)
-        _panel(panel, parts[name], datasets)
-    if len(datasets) > 1:
-        handles = [
-            Line2D([], [], color=_colour(i), marker=_marker(i), markersize=4, label=name)
-            for i, name in enumerate(datasets)
-        ]
-        drawn.legend(handles=handles, loc="outside lower center", ncols=len(datasets))
-    return Drawn(drawn, numbers, caption)
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        drawn, axes = panels(layout, 2, 2, heights)
+        for panel, name in zip(axes.flat, words, strict=True):
+            title, label = words[name]
+            panel.set_title(title)
+            panel.set_xlabel(label)
+            _panel(panel, parts[name], datasets)
+        if len(datasets) > 1:
+            handles = [
+                Line2D([], [], color=_colour(i), marker=_marker(i), markersize=4, label=name)
+                for i, name in enumerate(datasets)
+            ]
+            legend(layout, drawn, handles, len(datasets))
+        return Painted(drawn)
+
+    return Drawn(paint, numbers, caption)
 
 
 def _rows(part: pd.DataFrame) -> int:
@@ -160,7 +169,7 @@ def _panel(panel: Axes, part: pd.DataFrame, datasets: Sequence[str]) -> None:
     labels = part.drop_duplicates("name").set_index("name")["label"]
     panel.axvline(0, color=GREY, lw=0.8, zorder=1)
     for line in range(0, len(names), 2):
-        panel.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", lw=0, zorder=0)
+        panel.axhspan(line - 0.5, line + 0.5, color=BAND, lw=0, zorder=0)
     place = {name: row for row, name in enumerate(names)}
     for i, dataset in enumerate(datasets):
         rows = part[part["dataset"] == dataset]
@@ -188,16 +197,27 @@ def _panel(panel: Axes, part: pd.DataFrame, datasets: Sequence[str]) -> None:
     panel.grid(visible=False, axis="y")
 
 
-def _caption(surveys: Mapping[str, xr.Dataset], settings: Settings) -> str:
+def _caption(
+    surveys: Mapping[str, xr.Dataset], numbers: pd.DataFrame, settings: Settings
+) -> Caption:
     members = {name: survey_members(survey) for name, survey in surveys.items()}
     counts = {name: (len(table), left_out) for name, (table, left_out) in members.items()}
+    finding = []
+    for name, rows in numbers.groupby("dataset", sort=False):
+        above, below = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
+        finding.append(
+            f"{name}: of {len(rows)} effects, {above} lie above 0 with their interval and {below} "
+            "below it."
+        )
     return titled(
         "effects",
-        "Correlations over the networks of the survey that fit their training set, and over the "
-        "points of single networks; the measures of the leaderboard that go best with the gap "
-        "within equal hyper-parameters; and what differs between the sides of pairs, above 0 where "
-        "the side presumed to generalize worse has more. Rows without a mark had too few networks. "
-        f"Lines: intervals that hold {level_text(settings.alpha)} (those of primary rows by "
-        "themselves, not adjusted); errors of networks and of the shared test points, of measures "
+        "Correlations over networks, the measures of the leaderboard that go best with the gap, "
+        "and what differs between the sides of pairs, above 0 where the side presumed to "
+        f"generalize worse has more. Lines are intervals that hold {level_text(settings.alpha)}.",
+        "Correlations are over the networks of the survey that fit their training set, or over the "
+        "points of single networks; those of the measures are within equal hyper-parameters. Rows "
+        "without a mark had too few networks. Intervals of primary rows stand by themselves, not "
+        "adjusted; they count errors of networks and of the shared test points, those of measures "
         "of networks alone. " + counts_sentence("fitted network", counts),
+        " ".join(finding),
     )

@@ -1,7 +1,7 @@
 """Figure for C1: sensitivity along ellipses through training points, against the angle."""
 
+import itertools
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,20 @@ from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.paths import ANCHORS, WINDOW, ellipse_networks, zero_norms
 from sensigap.analysis.verdicts import Settings
 from sensigap.figures.captions import Counts, counts_sentence, plural, titled
-from sensigap.figures.style import COLOURS, Drawn, empty_panel, message_figure, panels, styled
+from sensigap.figures.style import (
+    COLOURS,
+    Caption,
+    Drawn,
+    Layout,
+    Painted,
+    empty_panel,
+    legend,
+    log_axis,
+    message,
+    panels,
+    styled,
+    title,
+)
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 
 #: quantity -> axis label; the column in the numbers is called the same
@@ -30,8 +43,8 @@ _KIND_LABELS = {
     "one class": "3 training points, one class",
     "random": "random ellipse",
 }
-_SHADES = {"initial": 0.08, "trained": 0.2}
-_LINES: dict[str, Any] = {"initial": (0, (2, 1.2)), "trained": "solid"}
+#: the states in the order drawn -> words
+_STATES = {"trained": "trained", "initial": "before training"}
 
 
 @styled
@@ -40,7 +53,7 @@ def figure(
     ellipses: Mapping[str, xr.Dataset],
     settings: Settings | None = None,
 ) -> Drawn:
-    """Jacobian norm and transition density along ellipses, one row of panels a dataset.
+    """Jacobian norm and transition density along ellipses, two rows of panels a dataset.
 
     Drawn are the networks that C1's rows are about: fitted, with true labels.
 
@@ -65,32 +78,37 @@ def figure(
     }
     counts = {name: (len(networks), left_out) for name, (networks, left_out) in chosen.items()}
     numbers = _numbers(measured, settings)
-    caption = _caption(measured, counts, settings)
+    caption = _caption(measured, counts, numbers, settings)
     if not measured:
-        return Drawn(message_figure("No ellipses were measured in this study."), numbers, caption)
-    drawn, axes = panels(len(surveys), len(QUANTITIES), 2.3, sharex=True)
-    for row, name in zip(axes, surveys, strict=True):
-        for panel, (quantity, label) in zip(row, QUANTITIES.items(), strict=True):
-            _axis(panel, label)
-            if name in measured:
-                mine = numbers[(numbers["dataset"] == name) & (numbers["quantity"] == quantity)]
-                _curves(panel, mine, log=quantity == "jacobian_norm")
-            else:
-                empty_panel(panel, "no ellipses measured")
-        row[0].set_title(name)
-    for panel in axes[-1]:
-        panel.set_xlabel("angle on the ellipse (rad)")
-    handles = [
-        Line2D([], [], color=colour, label=_KIND_LABELS[kind])
-        for kind, colour in zip(ELLIPSE_KINDS, COLOURS, strict=False)
-    ]
-    handles += [
-        Line2D([], [], color="black", linestyle=_LINES[state], label=state)
-        for state in STATES[::-1]
-    ]
-    handles.append(Line2D([], [], color="#999999", linewidth=5, alpha=0.35, label="anchor ± π/12"))
-    drawn.legend(handles=handles, loc="outside lower center", ncols=3)
-    return Drawn(drawn, numbers, caption)
+        return Drawn(message("No ellipses were measured in this study."), numbers, caption)
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        rows = list(itertools.product(surveys, _STATES))
+        drawn, axes = panels(layout, len(rows), len(QUANTITIES), 1.75, sharex=True)
+        for row, (name, state) in zip(axes, rows, strict=True):
+            chosen = numbers[(numbers["dataset"] == name) & (numbers["state"] == state)]
+            for panel, (quantity, label) in zip(row, QUANTITIES.items(), strict=True):
+                _axis(panel, label)
+                if name in measured:
+                    mine = chosen[chosen["quantity"] == quantity]
+                    _curves(panel, mine, log=quantity == "jacobian_norm")
+                else:
+                    empty_panel(panel, "no ellipses measured")
+            title(layout, row, f"{name}, {_STATES[state]}")
+        for panel in axes[-1, -1:] if layout.stacked else axes[-1]:
+            panel.set_xlabel("angle on the ellipse (rad)")
+        handles = [
+            Line2D([], [], color=colour, label=_KIND_LABELS[kind])
+            for kind, colour in zip(ELLIPSE_KINDS, COLOURS, strict=False)
+        ]
+        handles.append(
+            Line2D([], [], color="#999999", linewidth=5, alpha=0.35, label="anchor ± π/12")
+        )
+        legend(layout, drawn, handles, 4)
+        return Painted(drawn)
+
+    return Drawn(paint, numbers, caption)
 
 
 def _numbers(measured: Mapping[str, xr.Dataset], settings: Settings) -> pd.DataFrame:
@@ -168,19 +186,15 @@ def _axis(panel: Axes, label: str) -> None:
 
 def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
     colours = dict(zip(ELLIPSE_KINDS, COLOURS, strict=False))
-    for key, curve in numbers.groupby(["state", "kind"], sort=False):
-        state, kind = map(str, key)
+    for kind, curve in numbers.groupby("kind", sort=False):
+        colour = colours[str(kind)]
         panel.fill_between(
-            curve["angle"],
-            curve["low"],
-            curve["high"],
-            color=colours[kind],
-            alpha=_SHADES[state],
-            lw=0,
+            curve["angle"], curve["low"], curve["high"], color=colour, alpha=0.2, lw=0
         )
-        panel.plot(curve["angle"], curve["mean"], color=colours[kind], linestyle=_LINES[state])
-    if log and (numbers["mean"] > 0).any():
-        panel.set_yscale("log")
+        panel.plot(curve["angle"], curve["mean"], color=colour)
+    reach = numbers[["low", "high"]].to_numpy()
+    if log and (reach > 0).any():
+        log_axis(panel, "y", reach[reach > 0].min(), reach.max(), margin=0.04)
     else:
         panel.set_ylim(bottom=0)
 
@@ -188,8 +202,9 @@ def _curves(panel: Axes, numbers: pd.DataFrame, *, log: bool) -> None:
 def _caption(
     measured: Mapping[str, xr.Dataset],
     counts: Counts,
+    numbers: pd.DataFrame,
     settings: Settings,
-) -> str:
+) -> Caption:
     size = "".join(
         f" {name}: {plural(group.sizes['ellipse'], 'ellipse')} of each kind and network,"
         f" {group.sizes['angle']} angles, {_arcs(group)} arcs; trained, "
@@ -200,12 +215,35 @@ def _caption(
     )
     return titled(
         "ellipses",
-        "Each curve is the mean over networks of a network's mean over its ellipses: the norm of "
-        "the softmax output's Jacobian at each angle, and the number of linear-region boundaries "
-        "crossed on arcs of equal angle, per unit of arc length in standardised input space and "
-        "per radian. Two kinds of ellipse pass through three training points, their anchors, at "
-        "π/3, π and 5π/3 (grey bands: within π/12 of an anchor); random ellipses have no anchors. "
-        "Solid: trained networks; dashed: the same networks before training. Shaded: "
+        "Each curve is the mean over networks of a network's mean over its ellipses: its Jacobian "
+        "norm at each angle, and how many boundaries of linear regions it crosses. Two kinds of "
+        "ellipse pass through three training points, their anchors (grey bands), random ones "
+        "through none.",
+        "The norm is that of the softmax output's Jacobian. Crossings are counted on arcs of equal "
+        "angle, per unit of arc length in standardised input space and per radian. Anchors lie at "
+        "π/3, π and 5π/3, bands reach π/12 to both sides. Shaded: "
         f"{level_text(settings.alpha)} bootstrap intervals over networks ({settings.bootstrap:,} "
         f"resamples).{size} " + counts_sentence("network", counts),
+        _finding(numbers),
     )
+
+
+def _finding(numbers: pd.DataFrame) -> str:
+    """How much smaller the norm of trained networks is near the anchors than half-way."""
+    rows = numbers[(numbers["quantity"] == "jacobian_norm") & (numbers["kind"] != "random")]
+    turn = 2 * np.pi / len(ANCHORS)
+    # from the nearest anchor, between 0 and half of the angle between two of them
+    away = np.abs((rows["angle"] - ANCHORS[0] + turn / 2) % turn - turn / 2)
+    near, between = rows[away <= WINDOW], rows[away >= turn / 2 - WINDOW]
+    said = []
+    for name in dict.fromkeys(numbers["dataset"]):
+        ratios = [
+            near.loc[(near["dataset"] == name) & (near["state"] == state), "mean"].mean()
+            / between.loc[(between["dataset"] == name) & (between["state"] == state), "mean"].mean()
+            for state in _STATES
+        ]
+        said.append(
+            f"{name}: near the anchors the norm is {ratios[0]:.2f} times what it is half-way "
+            f"between them, before training {ratios[1]:.2f} times."
+        )
+    return " ".join(said)

@@ -1,5 +1,6 @@
 """Figure for C3 and C4: pairs of networks that differ in one factor."""
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 
@@ -15,13 +16,18 @@ from sensigap.figures.style import (
     COLOURS,
     GREY,
     MARKERS,
-    WIDTH,
+    Caption,
     Drawn,
+    Layout,
+    Marks,
+    Painted,
     empty_panel,
+    legend,
     log_axis,
-    message_figure,
+    message,
     note,
     panels,
+    scatter,
     styled,
 )
 
@@ -31,9 +37,12 @@ QUANTITIES = {
     "sensitivity": "Jacobian norm",
     "transitions": "transitions",
 }
-#: factors side by side; further ones stand below
-_COLUMNS = 4
-COLUMNS = ["dataset", "factor", "pair", "quantity", "worse", "better"]
+#: factors side by side on a page and in a column; further ones stand below
+_BESIDE = {False: 4, True: 2}
+COLUMNS = [
+    *("dataset", "factor", "pair", "worse_network", "better_network"),
+    *("quantity", "worse", "better"),
+]
 
 
 @styled
@@ -60,6 +69,8 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
                         "dataset": name,
                         "factor": factor,
                         "pair": table.index,
+                        "worse_network": table["worse_network"].to_numpy(),
+                        "better_network": table["better_network"].to_numpy(),
                         "quantity": quantity,
                         "worse": table[f"worse_{quantity}"].to_numpy(float),
                         "better": table[f"better_{quantity}"].to_numpy(float),
@@ -71,62 +82,70 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
     caption = _caption(counts, numbers)
     if numbers.empty:
         text = "no pair of networks" if not frames else "no pair whose two sides are both fitted"
-        return Drawn(message_figure(f"This study has {text}."), numbers, caption)
+        return Drawn(message(f"This study has {text}."), numbers, caption)
     shown = [name for name in FACTORS if (numbers["factor"] == name).any()]
-    # two columns at least: a single one is too narrow for a legend
-    columns = min(max(len(shown), 2), _COLUMNS)
-    blocks = [shown[start : start + columns] for start in range(0, len(shown), columns)]
-    size = len(blocks) * len(QUANTITIES), columns
-    drawn, axes = panels(*size, 1.8, width=WIDTH * columns / _COLUMNS)
-    rows = itertools.product(blocks, QUANTITIES)
-    for row, (block, quantity) in zip(axes, rows, strict=True):
-        for panel in row[len(block) :]:
-            panel.set_axis_off()
-        for panel, factor in zip(row, block, strict=False):
-            chosen = numbers[(numbers["factor"] == factor) & (numbers["quantity"] == quantity)]
-            _panel(panel, chosen, list(surveys), log=quantity != "gap")
-            record = FACTORS[factor]
-            panel.set_ylabel(record.worse.words, labelpad=1)
-            panel.set_xlabel(record.better.words, labelpad=1)
-            if quantity == "gap":
-                panel.set_title(record.title)
-        row[0].annotate(
-            QUANTITIES[quantity],
-            (0, 0.5),
-            xytext=(-46, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            rotation="vertical",
-            ha="center",
-            va="center",
-            fontweight="bold",
-        )
-    if len(surveys) > 1:
-        handles = [
-            Line2D([], [], linestyle="none", marker=MARKERS[i], color=COLOURS[i], label=name)
-            for i, name in enumerate(surveys)
-        ]
-        drawn.legend(handles=handles, loc="outside lower center", ncols=len(surveys))
-    return Drawn(drawn, numbers, caption)
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        most = _BESIDE[layout.stacked]
+        # two columns at least: a single one is too narrow for a legend
+        columns = min(max(len(shown), 2), most)
+        blocks = [shown[start : start + columns] for start in range(0, len(shown), columns)]
+        size = len(blocks) * len(QUANTITIES), columns
+        beside = dataclasses.replace(layout, width=layout.width * columns / most, stacked=False)
+        drawn, axes = panels(beside, *size, 1.8)
+        marks = []
+        rows = itertools.product(blocks, QUANTITIES)
+        for row, (block, quantity) in zip(axes, rows, strict=True):
+            for panel in row[len(block) :]:
+                panel.set_axis_off()
+            for panel, factor in zip(row, block, strict=False):
+                chosen = numbers[(numbers["factor"] == factor) & (numbers["quantity"] == quantity)]
+                record = FACTORS[factor]
+                what = f"{record.title}, {QUANTITIES[quantity]}"
+                marks += _panel(panel, chosen, list(surveys), what, log=quantity != "gap")
+                panel.set_ylabel(record.worse.words, labelpad=1)
+                panel.set_xlabel(record.better.words, labelpad=1)
+                if quantity == "gap":
+                    panel.set_title(record.title)
+            row[0].annotate(
+                QUANTITIES[quantity],
+                (0, 0.5),
+                xytext=(-46, 0),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                rotation="vertical",
+                ha="center",
+                va="center",
+                fontweight="bold",
+            )
+        if len(surveys) > 1:
+            handles = [
+                Line2D([], [], linestyle="none", marker=MARKERS[i], color=COLOURS[i], label=name)
+                for i, name in enumerate(surveys)
+            ]
+            legend(layout, drawn, handles, len(surveys))
+        return Painted(drawn, marks)
+
+    return Drawn(paint, numbers, caption)
 
 
-def _panel(panel: Axes, pairs: pd.DataFrame, datasets: list[str], *, log: bool) -> None:
+def _panel(
+    panel: Axes, pairs: pd.DataFrame, datasets: list[str], what: str, *, log: bool
+) -> list[Marks]:
     drawn = pairs[_drawable(pairs, log=log)]
     panel.set_aspect("equal", adjustable="box")
     if drawn.empty:
         empty_panel(panel, "no pair")
-        return
+        return []
+    marks = []
     for i, name in enumerate(datasets):
         chosen = drawn[drawn["dataset"] == name]
-        panel.scatter(
-            chosen["better"],
-            chosen["worse"],
-            s=12,
-            marker=MARKERS[i % len(MARKERS)],
-            color=COLOURS[i % len(COLOURS)],
-            lw=0,
-            alpha=0.75,
-        )
+        look = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)]}
+        scatter(panel, chosen["better"], chosen["worse"], s=12, alpha=0.75, **look)
+        ids = list(zip(chosen["worse_network"], chosen["better_network"], strict=True))
+        x, y = chosen["better"].to_numpy(float), chosen["worse"].to_numpy(float)
+        marks.append(Marks(panel, f"{name}: {what}", name, ids, x, y))
     values = drawn[["better", "worse"]].to_numpy(float)
     low, high = values.min(), values.max()
     if log:
@@ -142,10 +161,15 @@ def _panel(panel: Axes, pairs: pd.DataFrame, datasets: list[str], *, log: bool) 
         panel.set(xlim=limits, ylim=limits)
         panel.locator_params(nbins=4)
     panel.plot(limits, limits, color=GREY, lw=0.8, zorder=1)
-    above = int((drawn["worse"] > drawn["better"]).sum())
     # in the corner away from most pairs
+    above = _above(drawn)
     corner = "lower right" if 2 * above >= len(drawn) else "upper left"
     note(panel, f"{above} of {len(drawn)} above", corner=corner)
+    return marks
+
+
+def _above(pairs: pd.DataFrame) -> int:
+    return int((pairs["worse"] > pairs["better"]).sum())
 
 
 def _drawable(pairs: pd.DataFrame, *, log: bool) -> pd.Series:
@@ -153,7 +177,7 @@ def _drawable(pairs: pd.DataFrame, *, log: bool) -> pd.Series:
     return values.gt(0).all(axis=1) if log else values.notna().all(axis=1)
 
 
-def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
+def _caption(counts: Counts, numbers: pd.DataFrame) -> Caption:
     missing = []
     for quantity, name in QUANTITIES.items():
         rows = numbers[numbers["quantity"] == quantity]
@@ -162,15 +186,28 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> str:
             missing.append(
                 f"{count} in the panels on the {name}, where a side was not measured or 0"
             )
-    text = (
-        "Each mark is a pair that shares "
-        "every hyper-parameter and seed but the factor; both sides fit their training set. The "
-        "side presumed to generalize worse stands on the vertical axis, the better one on the "
-        "horizontal axis: above the diagonal, the worse side has the larger value. Rows: "
-        "generalization gap (difference of accuracies), mean Jacobian norm over the test points, "
-        "mean transitions over the network's own test points. "
+    details = (
+        "Rows: generalization gap (difference of accuracies), mean Jacobian norm over the test "
+        "points, mean transitions over the network's own test points. "
     )
-    text += "".join(f"{record.caption} " for record in FACTORS.values() if record.caption)
-    text += counts_sentence("pair", counts) if counts else "The study has no pairs."
-    text += f" Further left out: {'; '.join(missing)}." if missing else ""
-    return titled("factors", text)
+    details += "".join(f"{record.caption} " for record in FACTORS.values() if record.caption)
+    details += counts_sentence("pair", counts) if counts else "The study has no pairs."
+    details += f" Further left out: {'; '.join(missing)}." if missing else ""
+    finding = []
+    for (dataset, factor), of_factor in numbers.groupby(["dataset", "factor"], sort=False):
+        said = [
+            f"the {QUANTITIES[str(quantity)]} in {_above(rows)} of {len(rows)}"
+            for quantity, rows in of_factor.groupby("quantity", sort=False)
+        ]
+        finding.append(
+            f"{dataset}, {FACTORS[str(factor)].title}: the worse side has more of "
+            f"{', '.join(said)}."
+        )
+    return titled(
+        "factors",
+        "Each mark is a pair of networks that share every hyper-parameter and seed but the factor, "
+        "and both fit their training set. Above the diagonal, the side presumed to generalize "
+        "worse (vertical axis) has the larger value.",
+        details,
+        " ".join(finding),
+    )

@@ -1,10 +1,14 @@
-"""Reads surveys, draws a figure, writes it as PDF, PNG, CSV and caption."""
+"""Reads surveys, draws a figure, and writes its files: drawings, marks, numbers, caption."""
 
 import dataclasses
 import functools
+import io
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -12,7 +16,7 @@ import sensigap.figures.backend  # noqa: F401 - before whatever imports matplotl
 from sensigap import survey as stores
 from sensigap.analysis.leaderboard import read_leaderboard
 from sensigap.analysis.verdicts import Settings
-from sensigap.figure_names import FIGURES
+from sensigap.figure_names import FIGURE_SUFFIXES, FIGURES
 from sensigap.figures import (
     effects,
     ellipses,
@@ -23,12 +27,13 @@ from sensigap.figures import (
     sensitivity,
     slices,
 )
-from sensigap.figures.style import Drawn, styled
+from sensigap.figures.style import LAYOUTS, PAGE, Drawn, Layout, Marks, Painted, styled
+from sensigap.figures.themes import write_svg
 from sensigap.files import written_whole
 from sensigap.schema import GROUPS
 
-#: what a figure leaves on disk, beside one another
-SUFFIXES = (".pdf", ".png", ".csv", ".txt")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +107,7 @@ def drawn(name: str, sources: Sources) -> Drawn:
 
 
 def draw(name: str, sources: Sources, stem: Path) -> list[Path]:
-    """Draws a figure and writes `stem` + '.pdf', '.png', '.csv', '.txt'.
+    """Draws a figure and writes `stem` + each of `FIGURE_SUFFIXES`.
 
     Equal surveys and settings give equal bytes with the same version of matplotlib.
 
@@ -123,23 +128,65 @@ def draw(name: str, sources: Sources, stem: Path) -> list[Path]:
 @styled
 def save(drawn: Drawn, stem: Path) -> list[Path]:
     """Writes a figure whole, each file to a temporary name and then renamed."""
-    # Laid out once, so that all files show the same, and in half the time
-    drawn.figure.draw_without_rendering()
-    drawn.figure.set_layout_engine("none")
-    # No dates and no versions in the files: equal numbers give equal bytes
-    pdf = {"CreationDate": None, "Producer": None, "Creator": None}
+    painted = {layout: drawn.paint(layout) for layout in LAYOUTS}
+    for figure, _ in painted.values():
+        # Laid out once, so that all files show the same, and in half the time
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    png = painted[PAGE].figure
     writers: dict[str, Callable[[Path], object]] = {
-        ".pdf": lambda path: drawn.figure.savefig(path, format="pdf", metadata=pdf),
-        ".png": lambda path: drawn.figure.savefig(path, format="png", metadata={"Software": None}),
+        ".png": lambda path: png.savefig(path, format="png", metadata={"Software": None}),
+        ".marks.json": lambda path: path.write_text(_marks(painted), encoding="utf-8"),
         ".csv": lambda path: drawn.numbers.to_csv(
             path, index=False, float_format="%.9g", lineterminator="\n"
         ),
-        ".txt": lambda path: path.write_text(drawn.caption + "\n", encoding="utf-8"),
+        ".txt": lambda path: path.write_text(f"{drawn.caption}\n", encoding="utf-8"),
     }
+    for layout, (figure, _) in painted.items():
+        prefix = "" if layout is PAGE else f".{layout.name}"
+        writers[f"{prefix}.pdf"] = functools.partial(_write_pdf, figure)
+        writers[f"{prefix}.svg"] = functools.partial(write_svg, figure)
     written = []
-    for suffix in SUFFIXES:
+    for suffix in FIGURE_SUFFIXES:
         path = stem.with_name(stem.name + suffix)
         with written_whole(path) as temporary:
             writers[suffix](temporary)
         written.append(path)
     return written
+
+
+def _write_pdf(figure: "Figure", path: Path) -> None:
+    # No dates and no versions in the files: equal numbers give equal bytes
+    figure.savefig(
+        path, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None}
+    )
+
+
+def _marks(painted: Mapping[Layout, Painted]) -> str:
+    """Where the marks that are networks stand, in shares of the figure from its upper left."""
+    first, *_ = painted.values()
+    return json.dumps(
+        {
+            "panels": [
+                {"label": each.label, "dataset": each.dataset, "networks": list(each.networks)}
+                for each in first.marks
+            ],
+            # layouts may have the panels in orders of their own
+            "places": {
+                layout.name: [_place(made.figure, of[each.label]) for each in first.marks]
+                for layout, made in painted.items()
+                for of in [{each.label: each for each in made.marks}]
+            },
+        },
+        separators=(",", ":"),
+    )
+
+
+def _place(figure: "Figure", marks: Marks) -> dict[str, list[float]]:
+    size = np.array([figure.bbox.width, figure.bbox.height])
+    points = marks.panel.transData.transform(np.column_stack([marks.x, marks.y])) / size
+    points[:, 1] = 1 - points[:, 1]
+    left, low, right, high = marks.panel.get_window_extent().extents / np.tile(size, 2)
+    box = np.array([left, 1 - high, right, 1 - low])
+    x, y = points.round(4).T.tolist()
+    return {"x": x, "y": y, "box": box.round(4).tolist()}

@@ -16,11 +16,16 @@ from sensigap.analysis.verdicts import Settings
 from sensigap.declarations import SEES
 from sensigap.figures.captions import counts_sentence, titled
 from sensigap.figures.style import (
+    BAND,
     COLOURS,
     GREY,
+    Caption,
     Drawn,
+    Layout,
+    Painted,
     empty_panel,
-    message_figure,
+    legend,
+    message,
     panels,
     styled,
 )
@@ -75,34 +80,39 @@ def figure(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Set
     caption = _caption(surveys, board, settings)
     if board.empty:
         text = "Too few networks of the survey are fitted to compare measures."
-        return Drawn(message_figure(text), numbers, caption)
+        return Drawn(message(text), numbers, caption)
     height = 0.9 + _ROW_INCHES * len(order)
     shape = (1, 2) if len(surveys) == 1 else (2, len(surveys))
-    drawn, axes = panels(*shape, height, sharey=True)
     named = board.drop_duplicates("measure").set_index("measure")
-    for row, marks, words in zip(axes.reshape(2, len(surveys)), MARKS, AXES, strict=True):
-        for panel, name in zip(row, surveys, strict=True):
-            panel.set_title(name)
-            rows = board[board["dataset"] == name]
-            if rows.empty:
-                empty_panel(panel, "too few networks\nare fitted")
-            else:
-                _panel(panel, rows, marks)
-                panel.set_xlabel(words)
-    for panel in axes.flat:
-        panel.set_ylim(len(order) - 0.5, -0.5)
-        panel.set_yticks(range(len(order)), [named["label"][measure] for measure in order])
-        panel.tick_params(axis="y", length=0)
-    for panel in axes[:, 0]:
-        for text, measure in zip(panel.get_yticklabels(), order, strict=True):
-            text.set_fontweight("bold" if named["own"][measure] else "normal")
-    drawn.legend(handles=_legend(), loc="outside lower center", ncols=3)
-    return Drawn(drawn, numbers, caption)
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        drawn, axes = panels(layout, *shape, height, sharey=True)
+        for row, marks, words in zip(axes.reshape(2, len(surveys)), MARKS, AXES, strict=True):
+            for panel, name in zip(row, surveys, strict=True):
+                panel.set_title(name)
+                rows = board[board["dataset"] == name]
+                if rows.empty:
+                    empty_panel(panel, "too few networks\nare fitted")
+                else:
+                    _panel(panel, rows, marks)
+                    panel.set_xlabel(words)
+        for panel in axes.flat:
+            panel.set_ylim(len(order) - 0.5, -0.5)
+            panel.set_yticks(range(len(order)), [named["label"][measure] for measure in order])
+            panel.tick_params(axis="y", length=0)
+        for panel in axes.flat if layout.stacked else axes[:, 0]:
+            for text, measure in zip(panel.get_yticklabels(), order, strict=True):
+                text.set_fontweight("bold" if named["own"][measure] else "normal")
+        legend(layout, drawn, _legend(), 3)
+        return Painted(drawn)
+
+    return Drawn(paint, numbers, caption)
 
 
 def _panel(panel: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     for line in range(0, int(rows["place"].max()) + 1, 2):
-        panel.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", lw=0, zorder=0)
+        panel.axhspan(line - 0.5, line + 0.5, color=BAND, lw=0, zorder=0)
     panel.axvline(0, color=GREY, lw=0.8, zorder=1)
     for sees, colour in SEEN.items():
         seen = rows[rows["sees"] == sees]
@@ -149,15 +159,25 @@ def _legend() -> list[Line2D]:
     ]
 
 
-def _caption(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Settings) -> str:
+def _caption(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Settings) -> Caption:
     counts: dict[str, tuple[int, LeftOut]] = {}
     for name, survey in surveys.items():
         table, left_out = survey_members(survey)
         counts[name] = (len(table), left_out)
+    finding = []
+    for shown, rows in board.groupby("dataset", sort=False):
+        best = rows.iloc[int(rows["within"].fillna(-np.inf).to_numpy().argmax())]
+        finding.append(
+            f"{shown}: of {len(rows)} measures, {best['label']} goes best with the gap within "
+            f"equal hyper-parameters, by {best['within']:.2f}.".replace("-0.", "−0.")
+        )
     return titled(
         "leaderboard",
-        "How each measure goes with the generalization gap over the networks of the survey that "
-        "fit their training set. Rank correlations among all networks (Spearman), within equal "
+        "How each measure goes with the generalization gap over the networks that fit their "
+        "training set: 1 is best for all but the worst sign error, for which it is 0. Measures of "
+        "sensitivity are in bold, colours tell what a measure looks at beside the weights, and "
+        f"lines are intervals that hold {level_text(settings.alpha)}.",
+        "Rank correlations among all networks (Spearman), within equal "
         "hyper-parameters (Spearman of rank residuals after dummies for each hyper-parameter), and "
         "the granulated Kendall coefficient of Jiang et al. (pairs of networks that differ in one "
         f"hyper-parameter alone, averaged over hyper-parameters{_axes_words(board)}). All measures "
@@ -167,11 +187,11 @@ def _caption(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: S
         "and it knows no direction. Worst sign error (Dziugaite et al.): share of pairs that the "
         "measure puts in the wrong order where two values of one hyper-parameter are compared, of "
         "the two values for which it is largest; 0 is best, and the report says what a coin gets. "
-        "In bold: measures of sensitivity. Colours: what a measure looks at, beside the weights; "
-        "none sees a test label. Ordered by the correlation within hyper-parameters. Lines: "
-        f"intervals that hold {level_text(settings.alpha)}, bootstrap over architectures, that of "
+        "No measure sees a test label. Ordered by the correlation within hyper-parameters. "
+        "Intervals are from a bootstrap over architectures, that of "
         "the sign error binomial in its pairs of values. Norms 'over margin' are divided by the "
         "10th percentile of the training margins. " + counts_sentence("fitted network", counts),
+        " ".join(finding),
     )
 
 

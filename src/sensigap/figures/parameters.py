@@ -7,22 +7,30 @@ import pandas as pd
 import xarray as xr
 from matplotlib.cm import ScalarMappable
 
+from sensigap import seeds
 from sensigap.analysis.survey_table import survey_members
-from sensigap.figures.axes import on_log_axis, spearman_text
+from sensigap.figures.axes import crowded, gap_axis, on_log_axis, spearman_text
 from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
     GAP,
+    Caption,
     Drawn,
+    Layout,
+    Marks,
+    Painted,
     empty_panel,
     levels,
     log_axis,
-    marker_size,
-    message_figure,
+    message,
     note,
     panels,
+    scatter,
     styled,
+    title,
 )
 
+#: sizes are moved sideways by up to this share of the axis, since many networks have the same
+_JITTER = 0.015
 AXES = {"parameters": "number of parameters", "train_loss": "training loss (nat)"}
 COLUMNS = ["dataset", "network", "parameters", "train_loss", "gap", "depth", "test_accuracy"]
 
@@ -45,50 +53,73 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
     )
     counts = {name: (len(table), left_out) for name, (table, left_out) in members.items()}
     zeros = int((numbers["train_loss"] == 0).sum())
-    caption = _caption(counts, zeros)
+    caption = _caption(counts, tables, zeros)
     if numbers.empty:
-        return Drawn(message_figure("No network of the survey is fitted."), numbers, caption)
-    drawn, axes = panels(len(tables), len(AXES), 2.5)
-    colours, norm, depths = levels(numbers["depth"])
-    for row, (name, table) in zip(axes, tables.items(), strict=True):
-        for panel, (column, label) in zip(row, AXES.items(), strict=True):
-            panel.set_xlabel(label)
-            if table.empty:
-                empty_panel(panel, "no network is fitted")
-                continue
-            x = on_log_axis(table[column])
-            log_axis(panel, "x", x.min(), x.max(), margin=0.06)
-            shade = np.searchsorted(depths, table["depth"])
-            panel.scatter(
-                x,
-                table["gap"],
-                c=shade,
-                cmap=colours,
-                norm=norm,
-                s=marker_size(len(table)),
-                lw=0,
-                alpha=0.8,
-            )
-            note(panel, spearman_text(table[column], table["gap"]))
-            panel.margins(y=0.14)
-        row[0].set_ylabel(GAP)
-        row[0].set_title(name)
-    bar = drawn.colorbar(ScalarMappable(norm, colours), ax=axes, aspect=30 * len(tables), pad=0.01)
-    bar.set_ticks(range(len(depths)), labels=[str(depth) for depth in depths])
-    bar.set_label("hidden layers")
-    return Drawn(drawn, numbers, caption)
+        return Drawn(message("No network of the survey is fitted."), numbers, caption)
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        drawn, axes = panels(layout, len(tables), len(AXES), 2.5)
+        colours, norm, depths = levels(numbers["depth"])
+        marks = []
+        for row, (name, table) in zip(axes, tables.items(), strict=True):
+            title(layout, row, name)
+            ids = [(network,) for network in table["network"]]
+            for panel, (column, label) in zip(row, AXES.items(), strict=True):
+                panel.set_xlabel(label)
+                panel.set_ylabel(GAP if layout.stacked or panel is row[0] else "")
+                if table.empty:
+                    empty_panel(panel, "no network is fitted")
+                    continue
+                x = on_log_axis(table[column])
+                if column == "parameters":
+                    x = _moved(x)
+                log_axis(panel, "x", x.min(), x.max(), margin=0.06)
+                y = gap_axis(panel, table["gap"])
+                shade = np.searchsorted(depths, table["depth"])
+                scatter(panel, x, y, c=shade, cmap=colours, norm=norm)
+                note(panel, spearman_text(table[column], table["gap"]))
+                what = f"{name}: {label} and gap"
+                marks.append(Marks(panel, what, name, ids, x.to_numpy(), y.to_numpy()))
+        bar = drawn.colorbar(
+            ScalarMappable(norm, colours), ax=axes, aspect=15 * axes[:, 0].size, pad=0.01
+        )
+        bar.set_ticks(range(len(depths)), labels=[str(depth) for depth in depths])
+        bar.set_label("hidden layers")
+        return Painted(drawn, marks)
+
+    return Drawn(paint, numbers, caption)
 
 
-def _caption(counts: Counts, zeros: int) -> str:
+def _moved(sizes: pd.Series) -> pd.Series:
+    """Sizes, each moved a little to a side, so that equal ones do not hide one another."""
+    rng = seeds.generator(0, "figure: parameters")
+    axis = max(float(np.log10(sizes.max() / sizes.min())), 0.1)
+    return sizes * 10 ** (axis * _JITTER * rng.uniform(-1, 1, len(sizes)))
+
+
+def _caption(counts: Counts, tables: Mapping[str, pd.DataFrame], zeros: int) -> Caption:
     edge = (
         f" {plural(zeros, 'network')} with a training loss of exactly 0 at the left edge."
         if zeros
         else ""
     )
+    logarithmic = [name for name, table in tables.items() if crowded(table["gap"])]
+    if logarithmic:
+        edge += f" Gaps of {', '.join(logarithmic)} on a logarithmic axis."
     return titled(
         "parameters",
-        "Each mark is one network of the survey that fits its training set: its generalization gap "
-        "against its number of weights and biases (left) and its cross-entropy over the whole "
-        "training set (right); colour: number of hidden layers. ρ: Spearman's rank correlation "
-        f"over the marks of the panel.{edge} " + counts_sentence("fitted network", counts),
+        "Each mark is a network that fits its training set: its generalization gap against its "
+        "number of weights and biases, and against its training loss. Colours tell the number of "
+        "hidden layers; ρ is Spearman's rank correlation of the marks.",
+        "The training loss is the cross-entropy over the whole training set. Sizes are moved "
+        f"sideways by up to {100 * _JITTER:g}% of the axis, since many networks have the same."
+        f"{edge} " + counts_sentence("fitted network", counts),
+        " ".join(
+            f"{name}: the gap goes with the number of parameters by "
+            f"{spearman_text(table['parameters'], table['gap'])} networks, with the training loss "
+            f"by {spearman_text(table['train_loss'], table['gap'])}."
+            for name, table in tables.items()
+            if len(table)
+        ),
     )

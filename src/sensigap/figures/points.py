@@ -18,13 +18,17 @@ from sensigap.analysis.verdicts import Settings
 from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
     COLOURS,
+    Caption,
     Drawn,
+    Layout,
+    Painted,
     empty_panel,
     log_axis,
-    message_figure,
+    message,
     note,
     panels,
     styled,
+    title,
 )
 
 #: points whose norm or loss is smaller would stretch the axes over hundreds of decades
@@ -101,39 +105,34 @@ def figure(surveys: Mapping[str, xr.Dataset], settings: Settings | None = None) 
         pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)
     )
     counts = {name: (len(networks), left_out) for name, (networks, left_out) in chosen.items()}
-    caption = _caption(counts, found, settings)
+    caption = _caption(counts, found, numbers, settings)
     if numbers.empty:
-        return Drawn(message_figure("No network of the survey is fitted."), numbers, caption)
-    drawn, axes = panels(len(surveys), 3, 2.5)
-    density = numbers[numbers["panel"].isin(["loss", "relation"])]["value"]
-    norm = LogNorm(1, max(float(density.max()), 2.0))
-    for row, name in zip(axes, surveys, strict=True):
-        row[0].set_title(name)
-        mine = numbers[numbers["dataset"] == name]
-        if mine.empty:
-            for panel in row:
-                empty_panel(panel, "no network is fitted" if name not in found else "no points")
-            continue
-        of = dict(tuple(mine.groupby("panel")))
-        _density(row[0], of["loss"], norm)
-        row[0].set(xlabel=_NORM, ylabel="loss at the point (nat)")
-        _density(row[1], of["relation"], norm)
-        row[1].set(xlabel=_SCALED, ylabel="loss at the point (nat)")
-        reach = mine[["x_low", "low", "x_high", "high"]][mine["panel"].isin(["relation", "bounds"])]
-        log_axis(row[1], "x", max(reach.min().min(), FLOOR), 1.5 * reach.max().max())
-        for bound, line in (("low", "solid"), ("high", "dashed")):
-            of_bounds = of["bounds"]
-            label = "least" if bound == "low" else "greatest"
-            row[1].plot(
-                of_bounds[bound], of_bounds["y_low"], color=COLOURS[1], linestyle=line, label=label
-            )
-        row[1].legend(loc="lower right", title="analytic bound", title_fontsize=7)
-        _rate(row[2], of["misclassification"])
-    bar = drawn.colorbar(
-        ScalarMappable(norm, "Blues"), ax=axes, aspect=30 * len(surveys), pad=0.01, fraction=0.03
-    )
-    bar.set_label("points in a bin (left, middle)")
-    return Drawn(drawn, numbers, caption)
+        return Drawn(message("No network of the survey is fitted."), numbers, caption)
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        drawn, axes = panels(layout, len(surveys), 3, 2.5)
+        density = numbers[numbers["panel"].isin(["loss", "relation"])]["value"]
+        norm = LogNorm(1, max(float(density.max()), 2.0))
+        for row, name in zip(axes, surveys, strict=True):
+            title(layout, row, name)
+            mine = numbers[numbers["dataset"] == name]
+            if mine.empty:
+                for panel in row:
+                    empty_panel(panel, "no network is fitted" if name not in found else "no points")
+                continue
+            of = dict(tuple(mine.groupby("panel")))
+            _density(row[0], of["loss"], norm)
+            row[0].set(xlabel=_NORM, ylabel="loss at the point (nat)")
+            _relation(row[1], of["relation"], of["bounds"], norm)
+            _rate(row[2], of["misclassification"])
+        bar = drawn.colorbar(
+            ScalarMappable(norm, "Blues"), ax=axes, aspect=20 * axes.size, pad=0.01, fraction=0.03
+        )
+        bar.set_label("points in a bin")
+        return Painted(drawn)
+
+    return Drawn(paint, numbers, caption)
 
 
 def _points(survey: xr.Dataset, networks: list[str]) -> _Points:
@@ -245,6 +244,18 @@ def _density(panel: Axes, bins: pd.DataFrame, norm: LogNorm) -> None:
     log_axis(panel, "y", y[0], y[-1])
 
 
+def _relation(panel: Axes, density: pd.DataFrame, bound: pd.DataFrame, norm: LogNorm) -> None:
+    """The density by the scaled norm, between its analytic bounds."""
+    _density(panel, density, norm)
+    panel.set(xlabel=_SCALED, ylabel="loss at the point (nat)")
+    lowest = min(density["x_low"].min(), bound["low"].min())
+    highest = max(density["x_high"].max(), bound["high"].max())
+    log_axis(panel, "x", max(lowest, FLOOR), 1.5 * highest)
+    for side, line, label in (("low", "solid", "least"), ("high", "dashed", "greatest")):
+        panel.plot(bound[side], bound["y_low"], color=COLOURS[1], linestyle=line, label=label)
+    panel.legend(loc="lower right", title="analytic bound", title_fontsize=7)
+
+
 def _rate(panel: Axes, rates: pd.DataFrame) -> None:
     panel.errorbar(
         rates["x"],
@@ -261,16 +272,17 @@ def _rate(panel: Axes, rates: pd.DataFrame) -> None:
     note(panel, f"n = {plural(int(rates['n'].sum()), 'point')}")
 
 
-def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -> str:
-    text = (
-        "All test points of a seeded choice of fitted networks of the survey. Left: density of "
-        "points by the norm of the softmax output's Jacobian and the cross-entropy at the point. "
-        "Middle: the same, each norm divided by its network's M, the root mean square norm of a "
-        "logit's gradient. If the gradients of the logits were orthogonal and of norm M, every "
-        "point would lie between the two curves. Right: share of misclassified points in bins of "
-        "equal numbers of points, whatever their loss, at the bin's median norm (bars: "
-        f"{level_text(settings.alpha)} bootstrap interval over networks, {settings.bootstrap:,} "
-        f"resamples). {counts_sentence('network', counts)}"
+def _caption(
+    counts: Counts, found: Mapping[str, _Points], numbers: pd.DataFrame, settings: Settings
+) -> Caption:
+    details = (
+        "All test points of a seeded choice of fitted networks of the survey; the norm is that of "
+        "the softmax output's Jacobian, the loss the cross-entropy at the point. M is the root "
+        "mean square norm of a logit's gradient: if the gradients of the logits were orthogonal "
+        "and of norm M, every point would lie between the two curves. Misclassified points are "
+        "counted in bins of equal numbers of points, whatever their loss, at the bin's median norm "
+        f"(bars: {level_text(settings.alpha)} bootstrap interval over networks, "
+        f"{settings.bootstrap:,} resamples). {counts_sentence('network', counts)}"
     )
     for name, dataset in found.items():
         parts = [
@@ -282,12 +294,27 @@ def _caption(counts: Counts, found: Mapping[str, _Points], settings: Settings) -
             if count
         ]
         left_out = f"; left out: {', '.join(parts)}" if parts else "; none left out"
-        text += f" {name}: {plural(len(dataset.norm), 'point')}{left_out}."
+        details += f" {name}: {plural(len(dataset.norm), 'point')}{left_out}."
         sparse = int((~dataset.dense).sum())
         if sparse:
             lossless = int((dataset.loss == 0).sum())
-            text += (
+            details += (
                 f" Of these, {sparse:,} with a loss or a norm over M below {FLOOR:g} (loss of "
-                f"exactly 0: {lossless:,}) are on the right only."
+                f"exactly 0: {lossless:,}) are in the misclassification rate only."
             )
-    return titled("points", text)
+    finding = []
+    rates = numbers[numbers["panel"] == "misclassification"]
+    for shown, of_dataset in rates.groupby("dataset", sort=False):
+        first, last = of_dataset["value"].iloc[0], of_dataset["value"].iloc[-1]
+        finding.append(
+            f"{shown}: {first:.1%} of the points of smallest norm are misclassified, and "
+            f"{last:.1%} of those of largest norm."
+        )
+    return titled(
+        "points",
+        "Test points by their Jacobian norm and their loss, the same with each norm divided by its "
+        "network's M, and the share of misclassified points at each norm. Darker bins hold more "
+        "points.",
+        details,
+        " ".join(finding),
+    )

@@ -1,6 +1,7 @@
 """Figure: the last hidden layer's linear regions over the plane of three training points."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,17 +9,32 @@ import xarray as xr
 from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.lines import Line2D
 
 from sensigap.analysis.survey_table import LeftOut
 from sensigap.figures.captions import Counts, chosen_counts, counts_sentence, plural, titled
-from sensigap.figures.style import WIDTH, Drawn, message_figure, note, panels, styled
+from sensigap.figures.style import (
+    Caption,
+    Drawn,
+    Layout,
+    Painted,
+    legend,
+    message,
+    note,
+    panels,
+    styled,
+)
 from sensigap.kinds import STATES
 
 #: slices drawn at most, so that the figure stays on a page
 LIMIT = 4
 #: segments in a panel above which the PDF holds them as pixels
 RASTER_ABOVE = 20_000
+#: colours of classes; further classes use them again
+_PALETTE = np.array([to_rgb(colour) for colour in color_sequences["tab20"]])
+#: inches: panels are square, two a page
+_HEIGHT = 3.27
 _TITLES = {"initial": "before training", "trained": "after training"}
 
 
@@ -45,20 +61,56 @@ def figure(surveys: Mapping[str, xr.Dataset], slices: Mapping[str, xr.Dataset]) 
     counts = {name: _counts(name, surveys[name], networks, shown) for name in surveys}
     numbers = _numbers(shown)
     if not shown:
-        drawn = message_figure("No slices were measured in this study.")
-        return Drawn(drawn, numbers, _caption([], counts))
-    height = WIDTH / 2.2
-    drawn, axes = panels(len(shown), len(STATES), height)
-    for row, (name, group) in zip(axes, shown, strict=True):
-        survey = surveys[name].sel(network=group["network"].item())
-        for panel, state in zip(row, STATES, strict=True):
-            _slice(panel, group.sel(state=state), group)
-            panel.set_title(f"{name}, {_describe(survey)}: {_TITLES[state]}", fontsize=8)
-            note(panel, _regions(group.sel(state=state)))
-        row[0].set_ylabel("second coordinate in the plane\n(standardised inputs)")
-    for panel in axes[-1]:
-        panel.set_xlabel("first coordinate in the plane (standardised inputs)")
-    return Drawn(drawn, numbers, _caption(shown, counts))
+        nothing = message("No slices were measured in this study.")
+        return Drawn(nothing, numbers, _caption([], counts))
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        drawn, axes = panels(layout, len(shown), len(STATES), _HEIGHT)
+        for row, (name, group) in zip(axes, shown, strict=True):
+            survey = surveys[name].sel(network=group["network"].item())
+            for panel, state in zip(row, STATES, strict=True):
+                _slice(panel, group.sel(state=state), group)
+                panel.set_title(f"{name}, {_describe(survey)}: {_TITLES[state]}", fontsize=8)
+                note(panel, _regions(group.sel(state=state)))
+                panel.set_xlabel("first coordinate in the plane (standardised inputs)")
+                if layout.stacked or panel is row[0]:
+                    panel.set_ylabel("second coordinate in the plane\n(standardised inputs)")
+        key = _key(shown)
+        if key:
+            legend(layout, drawn, key, min(len(key), 10))
+        return Painted(drawn)
+
+    return Drawn(paint, numbers, _caption(shown, counts))
+
+
+def _key(shown: list[tuple[str, xr.Dataset]]) -> list[Line2D]:
+    """The colours of the classes predicted anywhere; none where two classes share one."""
+    classes = sorted({int(k) for _, group in shown for k in np.unique(group["predicted"])} - {-1})
+    if not classes or len(classes) > len(_PALETTE) or classes[-1] >= len(_PALETTE):
+        return []
+    look: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": "s",
+        "markersize": 6,
+        "markeredgecolor": "#7f7f7f",
+    }
+    return [
+        Line2D(
+            [],
+            [],
+            markerfacecolor=to_hex(_pale(k).tolist()),
+            markeredgewidth=0.4,
+            label=f"class {k}",
+            **look,
+        )
+        for k in classes
+    ]
+
+
+def _pale(classes: np.ndarray | int) -> np.ndarray:
+    """Pale class colours, for beneath dark boundaries (..., RGB)."""
+    return 1 - 0.38 * (1 - _PALETTE[np.asarray(classes) % len(_PALETTE)])
 
 
 def _spread(networks: list[tuple[str, xr.Dataset]]) -> list[tuple[str, xr.Dataset]]:
@@ -74,9 +126,7 @@ def _spread(networks: list[tuple[str, xr.Dataset]]) -> list[tuple[str, xr.Datase
 
 def _slice(panel: Axes, state: xr.Dataset, group: xr.Dataset) -> None:
     predicted = state["predicted"].transpose("y", "x").to_numpy()
-    # Pale class colours beneath dark boundaries; classes beyond 20 use the colours again
-    palette = np.array([to_rgb(colour) for colour in color_sequences["tab20"]])
-    image = 1 - 0.38 * (1 - palette[predicted % len(palette)])
+    image = _pale(predicted)
     x, y = group["x"].to_numpy(), group["y"].to_numpy()
     half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
     extent = (x[0] - half_x, x[-1] + half_x, y[0] - half_y, y[-1] + half_y)
@@ -176,18 +226,21 @@ def _counts(
 def _caption(
     shown: list[tuple[str, xr.Dataset]],
     counts: Counts,
-) -> str:
-    text = (
-        "Each panel is the plane through three training "
-        "points (white discs with their class), in standardised inputs; its origin is the plane's "
-        "point closest to 0. Dark: where a unit of the last hidden layer passes a threshold, exact "
-        "to float32; the pale colour is the predicted class. The note counts the linear regions of "
-        "all hidden layers. "
-    )
+) -> Caption:
+    said = []
     for name, group in shown:
         states = ", ".join(_TITLES[state] + f" {_said(group.sel(state=state))}" for state in STATES)
-        text += f"{name}, network {group['network'].item()}: {states}. "
-    return titled("slices", text + counts_sentence("network", counts))
+        said.append(f"{name}, network {group['network'].item()}: {states}.")
+    return titled(
+        "slices",
+        "Each panel is the plane through three training points (white discs with their class): "
+        "dark lines are where a unit of the last hidden layer passes a threshold, the colour is "
+        "the predicted class. The note counts the linear regions of all hidden layers.",
+        "The plane's origin is its point closest to 0, in standardised inputs; lines are exact to "
+        f"float32. Classes beyond {len(_PALETTE)} use the colours of others again, without a key. "
+        + " ".join([*said, counts_sentence("network", counts)]),
+        " ".join(said),
+    )
 
 
 def _said(state: xr.Dataset) -> str:

@@ -1,7 +1,8 @@
 """The look that every figure shares, and the pieces that more than one figure draws."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
@@ -10,17 +11,25 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from sensigap.figure_names import Caption
+
 STYLE = Path(__file__).with_name("style.mplstyle")
-#: full text width of a printed page, inches
-WIDTH = 7.2
 #: Okabe and Ito's colours, told apart with every common colour blindness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#555555"
+#: of a band behind every other row
+BAND = "#f4f4f4"
+#: around each mark: it keeps the palest and the darkest ones apart from paper of either colour
+_RIM = "#7f7f7f"
+#: marks in a panel above which they are drawn as pixels, and paler
+_MANY = 1_000
 
 GAP = "generalization gap\n(train − test accuracy)"
 SENSITIVITY = r"mean test Jacobian norm $\langle\|J\|_F\rangle$"
@@ -32,12 +41,57 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Drawn(NamedTuple):
-    """A figure, the numbers drawn in it (one row a mark or a curve's point), and its caption."""
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where a figure is to stand."""
+
+    name: str
+    #: inches
+    width: float
+    #: whether panels stand below one another
+    stacked: bool
+
+
+#: as wide as the text of a printed page; panels side by side
+PAGE = Layout("page", 7.2, stacked=False)
+#: as wide as a column of a journal, or a telephone
+COLUMN = Layout("column", 3.4, stacked=True)
+LAYOUTS = (PAGE, COLUMN)
+
+
+class Marks(NamedTuple):
+    """The marks of a panel of which each is a network, or a pair of networks."""
+
+    panel: Axes
+    #: what the panel shows; no two of a figure are the same
+    label: str
+    dataset: str
+    #: their ids, one or two a mark (mark,)
+    networks: Sequence[tuple[str, ...]]
+    #: where they stand, in the panel's data coordinates (mark,)
+    x: np.ndarray
+    y: np.ndarray
+
+
+class Painted(NamedTuple):
+    """A figure in one layout."""
 
     figure: Figure
+    marks: Sequence[Marks] = ()
+
+
+@dataclasses.dataclass
+class Drawn:
+    """The numbers drawn in a figure (one row a mark or a curve's point), and what draws them."""
+
+    paint: Callable[[Layout], Painted]
     numbers: pd.DataFrame
-    caption: str
+    caption: Caption
+
+    @functools.cached_property
+    def figure(self) -> Figure:
+        """The figure as wide as a page."""
+        return self.paint(PAGE).figure
 
 
 def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -52,20 +106,69 @@ def styled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
 
 
 def panels(
-    rows: int, columns: int, height: float, *, width: float = WIDTH, **kwargs: Any
+    layout: Layout, rows: int, columns: int, height: float | Sequence[float], **kwargs: Any
 ) -> tuple[Figure, np.ndarray]:
-    """A figure `width` inches wide with `rows` x `columns` panels, a row `height` inches high."""
-    figure = Figure(figsize=(width, rows * height))
-    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+    """A figure with `rows` x `columns` panels, all below one another where the layout is stacked.
+
+    Args:
+        layout: where the figure is to stand.
+        rows: of panels.
+        columns: of panels.
+        height: of a row, inches; or of each row.
+        kwargs: of matplotlib's `subplots`.
+
+    Returns:
+        The figure, and its panels (rows, columns), wherever they stand.
+    """
+    heights = [height] * rows if isinstance(height, int | float) else list(height)
+    below = columns if layout.stacked else 1
+    heights = [each for each in heights for _ in range(below)]
+    figure = Figure(figsize=(layout.width, sum(heights)))
+    axes = figure.subplots(
+        rows * below, columns // below, squeeze=False, height_ratios=heights, **kwargs
+    )
+    return figure, axes.reshape(rows, columns)
 
 
-def message_figure(message: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
-    figure = Figure(figsize=(WIDTH, 1.6))
-    axes = figure.subplots()
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, fontsize=9)
-    return figure
+def title(layout: Layout, row: Sequence[Axes], text: str) -> None:
+    """What a row of panels is of: above its first, or above each where they are stacked."""
+    for panel in row if layout.stacked else row[:1]:
+        panel.set_title(text)
+
+
+def legend(layout: Layout, figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
+    """A legend below all panels, in `columns` columns, or in as many as a narrow figure has."""
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=min(columns, 2) if layout.stacked else columns,
+    )
+
+
+def message(text: str) -> Callable[[Layout], Painted]:
+    """Paints a figure that says why there is nothing to draw."""
+
+    @styled
+    def paint(layout: Layout) -> Painted:
+        figure = Figure(figsize=(layout.width, 1.6))
+        axes = figure.subplots()
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, fontsize=9)
+        return Painted(figure)
+
+    return paint
+
+
+def scatter(panel: Axes, x: pd.Series, y: pd.Series, **look: Any) -> PathCollection:
+    """Marks with a thin rim; many of them paler, and as pixels within a drawing of lines."""
+    count = len(x)
+    usual: dict[str, Any] = {
+        "s": float(np.clip(2500 / max(count, 1), 3, 18)),
+        "alpha": float(np.clip(0.85 * (_MANY / max(count, 1)) ** 0.5, 0.25, 0.85)),
+    }
+    # not clipped: that would double the size of an SVG, and limits are as wide as the marks
+    fixed: dict[str, Any] = {"edgecolors": _RIM, "linewidths": 0.25, "clip_on": False}
+    return panel.scatter(x, y, rasterized=count > _MANY, **fixed | usual | look)
 
 
 def empty_panel(axes: Axes, message: str) -> None:
@@ -150,6 +253,11 @@ def log_axis(
     axis.minorticks_off()
 
 
+def between(name: str, count: int = 256) -> ListedColormap:
+    """A colour map without its darkest and palest ends, which paper of either colour would hide."""
+    return ListedColormap(matplotlib.colormaps[name](np.linspace(0.14, 0.94, count)))
+
+
 def levels(values: Iterable[Any]) -> tuple[Colormap, BoundaryNorm, list[Any]]:
     """Colour map and norm for a hyper-parameter with few ordered values: one colour a value.
 
@@ -157,14 +265,9 @@ def levels(values: Iterable[Any]) -> tuple[Colormap, BoundaryNorm, list[Any]]:
         The colour map, the norm for positions 0, 1, ... of the sorted values, and these values.
     """
     found = sorted(set(values))
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.93, max(len(found), 1)))
+    shades = between("viridis", max(len(found), 1)).colors
     return (
         ListedColormap(shades),
         BoundaryNorm(np.arange(len(found) + 1) - 0.5, max(len(found), 1)),
         found,
     )
-
-
-def marker_size(count: int) -> float:
-    """Area of a scatter mark in points^2: smaller where there are more."""
-    return float(np.clip(2500 / max(count, 1), 3, 18))

@@ -2,7 +2,7 @@
 
 import base64
 import os
-import struct
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,22 @@ import pandas as pd
 from sensigap import survey as stores
 from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.leaderboard import COLUMNS as LEADERBOARD_COLUMNS
+from sensigap.figure_names import FIGURE_SUFFIXES, Caption
 from sensigap.files import written_whole
 from sensigap.report import content
 from sensigap.report.answer import answers
 from sensigap.report.claims import VERDICTS
+from sensigap.report.explore import explorer
+from sensigap.report.facts import facts, write_bundle
 from sensigap.report.tables import write_tables
-from sensigap.report.timings import read_timings
+from sensigap.report.timings import read_timings, seconds_at_work
 from sensigap.spec import STATUSES
 
 _HERE = Path(__file__).parent
 #: the figure beside the answer
 MAIN_FIGURE = "sensitivity"
+#: screens up to this wide (rem) get the figures as wide as a column; also in the script
+NARROW = 40
 _READING = (
     "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "
     "points; its generalization gap is its training accuracy minus its test accuracy. Each row "
@@ -54,8 +59,11 @@ def build(
     output: Path,
     expected: Mapping[str, float] | None = None,
     flat: Path | None = None,
+    bundle: Path | None = None,
 ) -> None:
     """Writes the report: one HTML file that needs no other file and no network.
+
+    It can be read without its script, which lets marks tell their network and tables sort.
 
     Args:
         study: the study's name.
@@ -70,6 +78,7 @@ def build(
         expected: stage -> wall seconds of its jobs by the cost model, shown beside the timings.
         flat: where the table with a row a network is written, what its columns are beside it, as
             `.columns.csv`; None: nowhere.
+        bundle: where all tables and figures are written as one zip; None: nowhere.
         output: the report; links to other files are relative to its folder.
 
     Raises:
@@ -82,6 +91,14 @@ def build(
     opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
     if flat:
         write_tables(opened, flat, flat.with_suffix(".columns.csv"))
+    stems = {name: Path(stem) for name, stem in figures.items()}
+    if bundle:
+        files = [_beside(stem, suffix) for stem in stems.values() for suffix in FIGURE_SUFFIXES]
+        files += [Path(claims), Path(leaderboard)]
+        files += [flat, flat.with_suffix(".columns.csv")] if flat else []
+        write_bundle(files, output.parent, bundle)
+    folders = [Path(folder) for folder in timings]
+    taken, expected = read_timings(folders), expected or {}
     page = render(
         study=study,
         summary=content.summary(table, opened),
@@ -98,7 +115,13 @@ def build(
         leaderboard=content.leaderboard_blocks(board),
         leaderboard_link=_relative(Path(leaderboard), output),
         main_figure=MAIN_FIGURE,
-        figures=[_figure(name, Path(stem), output) for name, stem in figures.items()],
+        figures=[_figure(name, stem, output) for name, stem in stems.items()],
+        narrow=NARROW,
+        explorer=_safe(
+            explorer(opened, {name: _beside(stem, ".marks.json") for name, stem in stems.items()})
+        ),
+        facts=facts(study, opened, taken, seconds_at_work(folders), expected),
+        bundle_link=_relative(bundle, output) if bundle else "",
         statuses=STATUSES,
         networks=content.network_rows(opened),
         flat_link=_relative(flat, output) if flat else "",
@@ -109,7 +132,7 @@ def build(
             {"word": name, "address": _relative(Path(path), output)}
             for name, path in surveys.items()
         ],
-        timings=content.timing_rows(read_timings(map(Path, timings)), expected or {}),
+        timings=content.timing_rows(taken, expected),
     )
     with written_whole(output) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -125,8 +148,16 @@ def render(**parts: Any) -> str:
         lstrip_blocks=True,
     )
     # Trusted text of this package, whose quotes must stay quotes
-    css = markupsafe.Markup((_HERE / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template("template.html").render(css=css, **parts)
+    own = {
+        name: markupsafe.Markup((_HERE / file).read_text(encoding="utf-8"))
+        for name, file in (("css", "style.css"), ("script", "script.js"))
+    }
+    return environment.get_template("template.html").render(**own, **parts)
+
+
+def _safe(json: str) -> markupsafe.Markup:
+    """JSON for a script element, which no text within it can end."""
+    return markupsafe.Markup(json.replace("<", "\\u003c"))
 
 
 def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
@@ -141,28 +172,46 @@ def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _figure(name: str, stem: Path, output: Path) -> dict[str, Any]:
-    png = stem.with_name(stem.name + ".png").read_bytes()
-    caption = stem.with_name(stem.name + ".txt").read_text(encoding="utf-8").strip()
-    title, _, text = caption.partition(". ")
-    # Width and height stand in the first chunk of a PNG, at bytes 16 to 24
-    width, height = struct.unpack(">II", png[16:24])
-    links = [
-        {
-            "word": suffix[1:].upper(),
-            "address": _relative(stem.with_name(stem.name + suffix), output),
-        }
-        for suffix in (".pdf", ".png", ".csv")
-    ]
+    caption = Caption.read(_beside(stem, ".txt").read_text(encoding="utf-8"))
+    words = {
+        ".pdf": "PDF",
+        ".column.pdf": "PDF, column width",
+        ".png": "PNG",
+        ".svg": "SVG",
+        ".csv": "numbers drawn",
+    }
     return {
         "name": name,
-        "png": base64.b64encode(png).decode("ascii"),
-        "alt": f"{title}. What the marks are and how many there are is said in the caption.",
-        "title": f"{title}.",
-        "text": text,
+        "page": _drawing(_beside(stem, ".svg")),
+        "column": _drawing(_beside(stem, ".column.svg")),
+        "alt": f"{caption.title}. {caption.finding}",
+        "title": f"{caption.title}.",
+        "text": caption.text,
+        "details": caption.details,
+        "links": [
+            {"word": word, "address": _relative(_beside(stem, suffix), output)}
+            for suffix, word in words.items()
+        ],
+    }
+
+
+def _drawing(path: Path) -> dict[str, Any]:
+    """An SVG as an address that needs no file, and its size in points."""
+    text = path.read_text(encoding="utf-8")
+    size = re.search(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    if size is None:
+        raise ValueError(f"{path}: expected a drawing of this package's; draw the figure again")
+    encoded = base64.b64encode(text.encode()).decode("ascii")
+    width, height = (round(float(number)) for number in size.groups())
+    return {
+        "address": f"data:image/svg+xml;base64,{encoded}",
         "width": width,
         "height": height,
-        "links": links,
     }
+
+
+def _beside(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
 
 
 def _relative(path: Path, output: Path) -> str:

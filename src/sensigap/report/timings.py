@@ -24,6 +24,38 @@ STAGES = (
 COLUMNS = ["stage", "jobs", "wall_s", "cpu_s", "peak_mib"]
 
 
+def seconds_at_work(folders: Iterable[Path]) -> float:
+    """Wall seconds in which at least one job ran: pauses between runs do not count.
+
+    A job's file is written when the job ends, and holds how long it took; 0 without files.
+    """
+    spans = []
+    for _, path in _files(folders):
+        seconds = _numbers(path)["s"].iloc[-1:].fillna(0.0)
+        end = path.stat().st_mtime
+        spans += [(end - each, end) for each in seconds]
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _files(folders: Iterable[Path]) -> list[tuple[Path, Path]]:
+    return [(folder, path) for folder in folders for path in sorted(folder.rglob("*.tsv"))]
+
+
+def _numbers(path: Path) -> pd.DataFrame:
+    """Columns s, cpu_time and max_rss of a file; empty, and said so, where it holds no table."""
+    names = ["s", "cpu_time", "max_rss"]
+    try:
+        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        logger.warning("left out of the timings: %s holds no table (%s)", path, error)
+        return pd.DataFrame(columns=names, dtype=float)
+    return table.reindex(columns=names).apply(pd.to_numeric, errors="coerce")
+
+
 def read_timings(folders: Iterable[Path]) -> pd.DataFrame:
     """One row a stage, from files `<stage>/<name>.tsv` (or `<stage>.tsv`) in the folders.
 
@@ -35,18 +67,12 @@ def read_timings(folders: Iterable[Path]) -> pd.DataFrame:
         folders hold no files.
     """
     rows = []
-    found = [(folder, path) for folder in folders for path in sorted(folder.rglob("*.tsv"))]
-    for folder, path in found:
+    for folder, path in _files(folders):
         relative = path.relative_to(folder)
         stage = relative.parts[0] if len(relative.parts) > 1 else relative.stem
-        try:
-            table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-        except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-            logger.warning("left out of the timings: %s holds no table (%s)", path, error)
+        numbers = _numbers(path)
+        if numbers.empty:
             continue
-        numbers = table.reindex(columns=["s", "cpu_time", "max_rss"]).apply(
-            pd.to_numeric, errors="coerce"
-        )
         rows.append(
             {
                 "stage": stage,
