@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
