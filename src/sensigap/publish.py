@@ -3,6 +3,7 @@
 Images are not in it, which belong to others; weights are where they are asked for.
 """
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ _TABLES = {
     "claims": "the tests of the claims, one row each",
     "leaderboard": "sensitivity beside complexity measures: correlations with the gap",
 }
+#: the table of all networks with its types, where pyarrow is installed
+_PARQUET = "networks.parquet"
 _UNWANTED = shutil.ignore_patterns(".snakemake_timestamp")
 
 
@@ -76,6 +79,8 @@ def publish(study: str | Path, target: str | Path, *, weights: bool = False) -> 
         for file in ("design.csv", "pilot.csv", "pilot.txt"):
             if (study / file).exists():
                 shutil.copyfile(study / file, folder / file)
+        if importlib.util.find_spec("pyarrow"):
+            results.table().to_parquet(folder / _PARQUET)
         for dataset in results.datasets:
             store = Path("survey") / f"{dataset}.zarr"
             shutil.copytree(study / store, folder / store, ignore=_UNWANTED)
@@ -113,9 +118,12 @@ def _readme(results: Results, *, weights: bool) -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     files = {
         "report.html": "all of it on one page, for a browser",
-        "networks.csv": "one row a network; `networks.columns.csv` says what the columns are",
+        "networks.csv": "one row a network; `networks.columns.csv` says what the columns are; "
+        f"`{_PARQUET}` is the same, where pyarrow was at hand",
         **{f"{name}.csv": text for name, text in _TABLES.items()},
-        "figures/": "; ".join(FIGURES.values()) + ": PDF, PNG, the numbers drawn (CSV), caption",
+        "figures/": "; ".join(FIGURES.values()) + ": PDF, PNG and SVG, as wide as a page and as "
+        "a column; numbers drawn (CSV); caption (what is seen, definitions and counts, finding)",
+        "tables_and_figures.zip": "these tables and figures once more, in one file",
         "survey/": f"Zarr stores, one a data set ({', '.join(results.datasets)}): all values",
         "configuration.yaml": "the study; `design.csv` is what it comes to, a row a network",
         **({"networks/": "weights, safetensors files, one a cohort"} if weights else {}),

@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -42,6 +43,9 @@ def test_a_published_folder_is_whole_and_says_what_is_in_it(study, tmp_path):
     for name in (*tree.variables, *tree["ellipses"].data_vars):
         assert re.search(rf"^\| `{name}` \| .* \| .* \| .+ \|$", readme, re.MULTILINE), name
     assert not (target / "networks").exists()
+    pytest.importorskip("pyarrow", reason="needs pyarrow (extra 'dev')")
+    flat = pd.read_parquet(target / "networks.parquet")
+    pd.testing.assert_frame_equal(flat, sensigap.open(study).table(), check_dtype=False)
     # a byte changes on the way
     changed = target / "claims.csv"
     changed.write_bytes(changed.read_bytes().replace(b"1", b"2"))
