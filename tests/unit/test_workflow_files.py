@@ -108,3 +108,14 @@ def test_the_conda_environment_has_the_same_pins():
         for requirement in project["dependencies"] + project["optional-dependencies"]["study"]
     }
     assert {name: pins[name] for name, _ in listed} == dict(listed)
+
+
+def test_what_a_pilot_needs_comes_before_all_other_training():
+    """A data set that is prepared last lets its pilot wait behind networks that are none."""
+    first = dict(rules())
+    for name in ("dataset", "cohort"):
+        assert re.search(r"^ +priority: 100$", first[name], re.MULTILINE), name
+    (pilot, others) = re.search(
+        r"priority: lambda wildcards: (\d+) if .* else (\d+)", first["train"]
+    ).groups()
+    assert 100 > int(pilot) > int(others)

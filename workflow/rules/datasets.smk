@@ -12,6 +12,8 @@ rule dataset:
         "results/datasets/logs/{data}.log",
     benchmark:
         "results/datasets/timings/{data}/dataset.tsv"
+    # before any training, or a pilot would wait behind networks that are none
+    priority: 100
     localrule: True
     conda:
         "../../envs/sensigap.yaml"
