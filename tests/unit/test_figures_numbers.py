@@ -8,6 +8,7 @@ import synthetic
 from sensigap.analysis.verdicts import Settings
 from sensigap.factors import FACTORS
 from sensigap.figures import effects, ellipses, factors, parameters, points, sensitivity, slices
+from sensigap.figures.style import PAGE
 from sensigap.kinds import ELLIPSE_KINDS, STATES
 
 
@@ -399,3 +400,27 @@ def test_effects_are_those_of_the_tables(surveys):
     assert marks["Factors: Jacobian norm"] == [0.3, 2.5]
     empty = effects.figure(surveys, claims[:0], board[:0], Settings())
     assert empty.numbers.empty
+
+
+def test_pairs_stand_at_their_difference_or_ratio_above_the_better_side(surveys):
+    drawn = factors.figure(surveys)
+    painted = drawn.paint(PAGE)
+    numbers = drawn.numbers.set_index(["dataset", "factor", "quantity", "worse_network"])
+    words = {record.title: name for name, record in FACTORS.items()}
+    quantities = {words: name for name, words in factors.QUANTITIES.items()}
+    seen = 0
+    for marks in painted.marks:
+        title, _, quantity = marks.label.removeprefix(f"{marks.dataset}: ").rpartition(", ")
+        name = quantities[quantity]
+        for (worse, better), x, y in zip(marks.networks, marks.x, marks.y, strict=True):
+            row = numbers.loc[(marks.dataset, words[title], name, worse)]
+            assert row["better_network"] == better
+            assert x == row["better"]
+            expected = row["worse"] - x if name == "gap" else row["worse"] / x
+            assert y == pytest.approx(expected, rel=1e-12)
+            low, high = marks.panel.get_ylim()
+            assert low < y < high
+            seen += 1
+        (line,) = marks.panel.lines
+        assert set(line.get_ydata()) == {0.0 if name == "gap" else 1.0}
+    assert seen > 100

@@ -1,7 +1,8 @@
-"""Figure for C3 and C4: pairs of networks that differ in one factor."""
+"""Figure for C3, C4 and C6: pairs of networks that differ in one factor."""
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -37,6 +38,12 @@ QUANTITIES = {
     "sensitivity": "Jacobian norm",
     "transitions": "transitions",
 }
+#: quantity -> how its two sides are compared: a difference of gaps, ratios of the others
+_COMPARED = {
+    "gap": "worse − better",
+    "sensitivity": "worse / better",
+    "transitions": "worse / better",
+}
 #: factors side by side on a page and in a column; further ones stand below
 _BESIDE = {False: 4, True: 2}
 COLUMNS = [
@@ -47,7 +54,7 @@ COLUMNS = [
 
 @styled
 def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
-    """Gap, Jacobian norm and transitions of one side of each pair against the other.
+    """What the sides of each pair differ by in gap, Jacobian norm and transitions.
 
     Args:
         surveys: survey root group by dataset.
@@ -104,21 +111,10 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
                 record = FACTORS[factor]
                 what = f"{record.title}, {QUANTITIES[quantity]}"
                 marks += _panel(panel, chosen, list(surveys), what, log=quantity != "gap")
-                panel.set_ylabel(record.worse.words, labelpad=1)
                 panel.set_xlabel(record.better.words, labelpad=1)
                 if quantity == "gap":
                     panel.set_title(record.title)
-            row[0].annotate(
-                QUANTITIES[quantity],
-                (0, 0.5),
-                xytext=(-46, 0),
-                xycoords="axes fraction",
-                textcoords="offset points",
-                rotation="vertical",
-                ha="center",
-                va="center",
-                fontweight="bold",
-            )
+            row[0].set_ylabel(f"{QUANTITIES[quantity]}\n{_COMPARED[quantity]}")
         if len(surveys) > 1:
             handles = [
                 Line2D([], [], linestyle="none", marker=MARKERS[i], color=COLOURS[i], label=name)
@@ -134,38 +130,47 @@ def _panel(
     panel: Axes, pairs: pd.DataFrame, datasets: list[str], what: str, *, log: bool
 ) -> list[Marks]:
     drawn = pairs[_drawable(pairs, log=log)]
-    panel.set_aspect("equal", adjustable="box")
     if drawn.empty:
         empty_panel(panel, "no pair")
         return []
+    better, worse = drawn["better"], drawn["worse"]
+    moved = worse / better if log else worse - better
     marks = []
     for i, name in enumerate(datasets):
-        chosen = drawn[drawn["dataset"] == name]
+        here = drawn["dataset"] == name
         look = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)]}
-        scatter(panel, chosen["better"], chosen["worse"], s=12, alpha=0.75, **look)
-        ids = list(zip(chosen["worse_network"], chosen["better_network"], strict=True))
-        x, y = chosen["better"].to_numpy(float), chosen["worse"].to_numpy(float)
-        marks.append(Marks(panel, f"{name}: {what}", name, ids, x, y))
-    values = drawn[["better", "worse"]].to_numpy(float)
-    low, high = values.min(), values.max()
-    if log:
-        pad = max((high / low) ** 0.08, 1.1)
-        limits = (low / pad, high * pad)
-    else:
-        pad = max(0.08 * (high - low), 0.01)
-        limits = (low - pad, high + pad)
-    if log:
-        log_axis(panel, "x", *limits)
-        log_axis(panel, "y", *limits)
-    else:
-        panel.set(xlim=limits, ylim=limits)
-        panel.locator_params(nbins=4)
-    panel.plot(limits, limits, color=GREY, lw=0.8, zorder=1)
-    # in the corner away from most pairs
+        x, y = better[here], moved[here]
+        scatter(panel, x, y, s=12, alpha=0.75, **look)
+        ids = list(zip(drawn["worse_network"][here], drawn["better_network"][here], strict=True))
+        marks.append(Marks(panel, f"{name}: {what}", name, ids, x.to_numpy(), y.to_numpy()))
     above = _above(drawn)
-    corner = "lower right" if 2 * above >= len(drawn) else "upper left"
+    # the note has a strip of its own, away from most pairs
+    below = 2 * above >= len(drawn)
+    low, high = _limits(
+        min(moved.min(), float(log)), max(moved.max(), float(log)), log=log, below=below
+    )
+    if log:
+        log_axis(panel, "x", better.min(), better.max(), margin=0.08)
+        log_axis(panel, "y", low, high)
+    else:
+        panel.margins(x=0.08)
+        panel.set_ylim(low, high)
+        panel.locator_params(axis="x", nbins=3)
+        panel.locator_params(axis="y", nbins=4)
+    panel.axhline(float(log), color=GREY, lw=0.8, zorder=1)
+    corner = "lower right" if below else "upper left"
     note(panel, f"{above} of {len(drawn)} above", corner=corner)
     return marks
+
+
+def _limits(low: float, high: float, *, log: bool, below: bool) -> tuple[float, float]:
+    """Limits with room for marks at both ends, and for a line of text at one."""
+    if log:
+        low, high = math.log(low), math.log(high)
+    size = max(high - low, 1e-3)
+    low -= (0.24 if below else 0.08) * size
+    high += (0.08 if below else 0.24) * size
+    return (math.exp(low), math.exp(high)) if log else (low, high)
 
 
 def _above(pairs: pd.DataFrame) -> int:
@@ -187,8 +192,9 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> Caption:
                 f"{count} in the panels on the {name}, where a side was not measured or 0"
             )
     details = (
-        "Rows: generalization gap (difference of accuracies), mean Jacobian norm over the test "
-        "points, mean transitions over the network's own test points. "
+        "Rows: generalization gap (its difference), mean Jacobian norm over the test points and "
+        "mean transitions over the network's own test points (their ratios); each against its "
+        "value at the better side. "
     )
     details += "".join(f"{record.caption} " for record in FACTORS.values() if record.caption)
     details += counts_sentence("pair", counts) if counts else "The study has no pairs."
@@ -206,8 +212,8 @@ def _caption(counts: Counts, numbers: pd.DataFrame) -> Caption:
     return titled(
         "factors",
         "Each mark is a pair of networks that share every hyper-parameter and seed but the factor, "
-        "and both fit their training set. Above the diagonal, the side presumed to generalize "
-        "worse (vertical axis) has the larger value.",
+        "and both fit their training set. Above the line, the side presumed to generalize worse "
+        "has more than the better one, whose value is on the horizontal axis.",
         details,
         " ".join(finding),
     )

@@ -45,7 +45,7 @@ MARKS = (
     },
 )
 #: of each panel: what its x axis is
-AXES = ("rank correlation\nwith the gap", "information (1 is best),\nsign error (0 is best)")
+AXES = ("rank correlation\nwith the gap", "information,\nsign error")
 COLUMNS = [name for name in BOARD_COLUMNS if name not in ("label", "left_out", "note")]
 _ROW_INCHES = 0.25
 
@@ -104,7 +104,7 @@ def figure(surveys: Mapping[str, xr.Dataset], board: pd.DataFrame, settings: Set
         for panel in axes.flat if layout.stacked else axes[:, 0]:
             for text, measure in zip(panel.get_yticklabels(), order, strict=True):
                 text.set_fontweight("bold" if named["own"][measure] else "normal")
-        legend(layout, drawn, _legend(), 3)
+        legend(layout, drawn, _legend(board), 3)
         return Painted(drawn)
 
     return Drawn(paint, numbers, caption)
@@ -134,11 +134,11 @@ def _panel(panel: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     ends = rows[[name for statistic in marks for name in STATISTICS[statistic]]].to_numpy(float)
     ends = ends[np.isfinite(ends)]
     panel.set_xlim(ends.min(initial=0) - 0.05, ends.max(initial=0) + 0.05)
-    panel.locator_params(axis="x", nbins=5)
+    panel.locator_params(axis="x", nbins=3)
     panel.grid(visible=False, axis="y")
 
 
-def _legend() -> list[Line2D]:
+def _legend(board: pd.DataFrame) -> list[Line2D]:
     handles = [
         Line2D([], [], color=colour, marker="o", linestyle="-", label=f"sees {SEES[sees]}")
         for sees, colour in SEEN.items()
@@ -155,7 +155,9 @@ def _legend() -> list[Line2D]:
             label=words,
         )
         for marks in MARKS
-        for marker, filled, _, words in marks.values()
+        for statistic, (marker, filled, _, words) in marks.items()
+        # a statistic may apply to no data set
+        if board[statistic].notna().any()
     ]
 
 

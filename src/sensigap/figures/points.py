@@ -248,12 +248,12 @@ def _relation(panel: Axes, density: pd.DataFrame, bound: pd.DataFrame, norm: Log
     """The density by the scaled norm, between its analytic bounds."""
     _density(panel, density, norm)
     panel.set(xlabel=_SCALED, ylabel="loss at the point (nat)")
-    lowest = min(density["x_low"].min(), bound["low"].min())
-    highest = max(density["x_high"].max(), bound["high"].max())
-    log_axis(panel, "x", max(lowest, FLOOR), 1.5 * highest)
+    # as far as there are points: at losses near 0 and at large ones the bounds go on for decades
+    lowest, highest = float(density["x_low"].min()), float(density["x_high"].max())
+    log_axis(panel, "x", lowest, max(highest, bound["high"].max()), margin=0.03)
     for side, line, label in (("low", "solid", "least"), ("high", "dashed", "greatest")):
         panel.plot(bound[side], bound["y_low"], color=COLOURS[1], linestyle=line, label=label)
-    panel.legend(loc="lower right", title="analytic bound", title_fontsize=7)
+    panel.legend(loc="upper left", title="analytic bound", title_fontsize=7, borderaxespad=1.5)
 
 
 def _rate(panel: Axes, rates: pd.DataFrame) -> None:
@@ -269,7 +269,9 @@ def _rate(panel: Axes, rates: pd.DataFrame) -> None:
     panel.set(xlabel=_NORM, ylabel="misclassification rate")
     log_axis(panel, "x", rates["x"].min(), rates["x"].max(), margin=0.06)
     panel.set_ylim(bottom=0)
-    note(panel, f"n = {plural(int(rates['n'].sum()), 'point')}")
+    rising = rates["value"].iloc[0] < 0.5 * rates["value"].max()
+    corner = "upper left" if rising else "lower right"
+    note(panel, f"n = {plural(int(rates['n'].sum()), 'point')}", corner=corner)
 
 
 def _caption(

@@ -23,6 +23,8 @@ _COLOURS = {
 #: digits beyond a hundredth of a point are nothing that can be seen
 _LONG = re.compile(r"(?<=[\d-])(\.\d\d)\d+(?=[^\d%])")
 
+#: of what is drawn as pixels within an SVG, which screens show at about this size
+_DPI = 120
 #: lines in a panel above which an SVG holds them as pixels
 _SEGMENTS = 1_500
 
@@ -35,7 +37,7 @@ def write_svg(figure: Figure, path: Path) -> None:
         each.set_rasterized(True)
     text = io.StringIO()
     none = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(text, format="svg", metadata=none, transparent=True)
+    figure.savefig(text, format="svg", metadata=none, transparent=True, dpi=_DPI)
     for each, rasterized in zip(lines, usual, strict=True):
         each.set_rasterized(rasterized)
     path.write_text(themed(text.getvalue()), encoding="utf-8")
@@ -60,6 +62,6 @@ def themed(svg: str) -> str:
         f"<style>svg {{ color-scheme: light dark; fill: var(--ink); {light} }} "
         f"@media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}</style>"
     )
-    svg = _LONG.sub(r"\1", svg)
+    svg = re.sub(r"\s*\n\s*", " ", _LONG.sub(r"\1", svg)).replace("> <", "><")
     start = svg.index(">", svg.index("<svg")) + 1
-    return f"{svg[:start]}\n {style}{svg[start:]}"
+    return f"{svg[:start]}{style}{svg[start:]}\n"
