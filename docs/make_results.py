@@ -1,6 +1,6 @@
 """Makes the tables and figures of docs/results.md from the results of a study.
 
-    python docs/make_results.py results/four
+    python docs/make_results.py results/four    # with the data_root or SENSIGAP_DATA of the run
 
 Writes between the two comments of docs/results.md, and the figures, 1,000 pixels wide, into
 docs/results/. The text around them is written by people.
@@ -121,14 +121,15 @@ def stages(study: Path) -> str:
 
 def sources(study: Path, datasets: Sequence[str]) -> str:
     """The surveys' checksums, by which another run can be compared, and versions."""
-    rows = []
+    rows, versions = [], ""
     for name in datasets:
         store = study / "survey" / f"{name}.zarr"
         attributes = json.loads((store / ".zattrs").read_text())
-        rows.append(
-            [name, f"`{attributes[CHECKSUM][:16]}`", attributes["code"], attributes["versions"]]
-        )
-    return markdown_table(["data set", "SHA-256 of the survey's values", "code", "versions"], rows)
+        rows.append([name, f"`{attributes[CHECKSUM][:16]}`", attributes["code"]])
+        named = json.loads(attributes["versions"]).items()
+        versions = ", ".join(f"{package} {version}" for package, version in named)
+    table = markdown_table(["data set", "SHA-256 of the survey's values", "code"], rows)
+    return f"{table}\nWith {versions}.\n"
 
 
 if __name__ == "__main__":
