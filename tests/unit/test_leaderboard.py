@@ -11,6 +11,7 @@ from scipy import stats
 import synthetic
 from sensigap import survey as stores
 from sensigap.analysis import kendall
+from sensigap.analysis import leaderboard as boards
 from sensigap.analysis.claims import claims
 from sensigap.analysis.kendall import axis_pairs, granulated_kendall
 from sensigap.analysis.leaderboard import (
@@ -144,6 +145,23 @@ def test_undefined_values_are_left_out_and_counted(survey):
     assert none["n"] == 0
     assert np.isnan(none["within"])
     assert "0 of at least 20" in none["note"]
+
+
+def test_of_many_networks_a_seeded_choice_tells_the_conditional_information(
+    survey, board, monkeypatch
+):
+    monkeypatch.setattr(boards, "INFORMED", 60)
+    found = leaderboard({"digits": survey}, SETTINGS).set_index("measure")
+    again = leaderboard({"digits": survey}, SETTINGS).set_index("measure")
+    pd.testing.assert_frame_equal(found, again)
+    assert found["note"].str.contains("conditional information: of 60 networks").all()
+    informed = [name for name in found if name.startswith("information")]
+    others = found.columns.difference([*informed, "note"])
+    pd.testing.assert_frame_equal(found.loc[board.index, others], board[others])
+    # fewer networks tell less surely, but of the same
+    few, all_of_them = (table.loc["sensitivity"] for table in (found, board))
+    assert few["information"] != all_of_them["information"]
+    assert few["information_low"] < all_of_them["information"] < few["information_high"]
 
 
 def test_a_measure_that_does_not_vary_has_no_number(board):
