@@ -49,11 +49,11 @@ def remembering(draw):
             read += [survey._checksum(group.load()) for group in sources.group(name).values()]
         key = name, *read, sources.leaderboard.read_bytes()
         if key not in drawn:
-            drawn[key] = {path.suffix: path.read_bytes() for path in draw(name, sources, stem)}
+            drawn[key] = {path.name: path.read_bytes() for path in draw(name, sources, stem)}
         from sensigap.files import written_whole
 
-        for suffix, content in drawn[key].items():
-            with written_whole(stem.with_name(stem.name + suffix)) as temporary:
+        for file, content in drawn[key].items():
+            with written_whole(stem.with_name(file)) as temporary:
                 temporary.write_bytes(content)
 
     return wrapper

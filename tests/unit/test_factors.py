@@ -86,10 +86,12 @@ for what in ("", ".gap", ".norm", ".transitions"):
 # figure and report
 drawn = factors.figure({"digits": survey})
 assert set(drawn.numbers["factor"]) == {"scale"}
-assert "this is said." in drawn.caption and "digits, scale of weights: n = " in drawn.caption
-panel = drawn.figure.axes[0]
-assert panel.get_title(loc="left") == "scale of weights"
-assert (panel.get_ylabel(), panel.get_xlabel()) == ("large weights", "usual weights")
+said = str(drawn.caption)
+assert "this is said." in said and "digits, scale of weights: n = " in said
+panels = [panel for panel in drawn.figure.axes if panel.axison]
+assert panels[0].get_title(loc="left") == "scale of weights"
+assert panels[0].get_xlabel() == "usual weights"
+assert panels[-1].get_xlabel() == "usual weights\\n(worse: large weights)"
 assert any(row["group"] == "pairs: scale" for row in network_rows({"digits": survey}))
 print("everywhere")
 """

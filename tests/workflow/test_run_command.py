@@ -23,10 +23,15 @@ RUN = ("workflow/run.py",)
 STOPS = int(os.environ.get("SENSIGAP_STOPS", "2"))
 #: two training jobs of three networks each, with seconds of work before each stop
 LONG = {
-    "defaults": {"steps": 9000 * (STOPS + 1), "width": 16, "batch_size": 20, "learning_rate": 0.1},
+    "defaults": {
+        "steps": 80_000 * (STOPS + 1),
+        "width": 16,
+        "batch_size": 20,
+        "learning_rate": 0.1,
+    },
     "factors": {},
     "measures": {"ellipses": {"share": 0}},
-    "execution": {"cohort_tflop": 2.3e-2 * (STOPS + 1)},
+    "execution": {"cohort_tflop": 2.04e-1 * (STOPS + 1)},
 }
 STOPPED = "The run was stopped; what is finished is kept, and the same command goes on from here."
 

@@ -102,6 +102,7 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
         beside = dataclasses.replace(layout, width=layout.width * columns / most, stacked=False)
         drawn, axes = panels(beside, *size, 1.8)
         marks = []
+        *_, last = QUANTITIES
         rows = itertools.product(blocks, QUANTITIES)
         for row, (block, quantity) in zip(axes, rows, strict=True):
             for panel in row[len(block) :]:
@@ -111,7 +112,10 @@ def figure(surveys: Mapping[str, xr.Dataset]) -> Drawn:
                 record = FACTORS[factor]
                 what = f"{record.title}, {QUANTITIES[quantity]}"
                 marks += _panel(panel, chosen, list(surveys), what, log=quantity != "gap")
-                panel.set_xlabel(record.better.words, labelpad=1)
+                words = record.better.words
+                if quantity == last:
+                    words += f"\n(worse: {record.worse.words})"
+                panel.set_xlabel(words, labelpad=1)
                 if quantity == "gap":
                     panel.set_title(record.title)
             row[0].set_ylabel(f"{QUANTITIES[quantity]}\n{_COMPARED[quantity]}")
