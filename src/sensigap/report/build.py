@@ -28,7 +28,7 @@ from sensigap.spec import STATUSES
 _HERE = Path(__file__).parent
 #: the figure beside the answer
 MAIN_FIGURE = "sensitivity"
-#: screens up to this wide (rem) get the figures as wide as a column; also in the script
+#: screens up to this wide (rem) get the figures as wide as a column
 NARROW = 40
 _READING = (
     "A network’s sensitivity is the norm of its input-output Jacobian, averaged over the test "

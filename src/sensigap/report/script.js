@@ -1,9 +1,11 @@
 "use strict";
 // Marks that tell their network, tables that sort and filter. Without it the page can be read as well.
 (() => {
-  const source = document.getElementById("explorer");
-  const data = source ? JSON.parse(source.textContent) : { columns: [], networks: [], figures: {} };
-  const narrow = window.matchMedia("(max-width: 40rem)");
+  const told = document.getElementById("explorer");
+  const data = told ? JSON.parse(told.textContent) : { columns: [], networks: [], figures: {} };
+  // where figures are as wide as a column
+  const source = document.querySelector("picture source");
+  const narrow = window.matchMedia(source ? source.media : "not all");
 
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
