@@ -105,8 +105,13 @@ def test_transitions_are_as_exact_as_asked(surveys, study):
         assert (known.any(0) == known[np.argmax(known.sum(1))]).all()
 
 
-def test_norms_and_counts_are_possible(surveys):
-    for survey in surveys.values():
+def some_points(study, name):
+    """Whether norms are at a choice of the test points; outcomes are over all of them."""
+    return study.settings("jacobian", name)["points"] is not None
+
+
+def test_norms_and_counts_are_possible(surveys, study):
+    for name, survey in surveys.items():
         fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
         norm, log10 = fitted["jacobian_norm"], fitted["jacobian_norm_log10"]
         assert (norm >= 0).all()
@@ -115,9 +120,12 @@ def test_norms_and_counts_are_possible(surveys):
         # ||J|| <= ||diag f - f f^T|| ||A|| <= ||A|| / 2, up to rounding
         assert (norm <= 0.5 * fitted["logit_jacobian_norm"] * (1 + 1e-5)).all()
         assert (fitted["loss"] >= 0).all()
-        np.testing.assert_array_equal(
-            (fitted["margin"] > 0).mean("sample"), fitted["test_accuracy"]
-        )
+        right, accuracy = (fitted["margin"] > 0).mean("sample"), fitted["test_accuracy"]
+        if some_points(study, name):
+            error = np.sqrt(accuracy * (1 - accuracy) / survey.sizes["sample"])
+            assert (np.abs(right - accuracy) < 5 * error).all()
+        else:
+            np.testing.assert_array_equal(right, accuracy)
         counts = fitted["transitions"].values[np.isfinite(fitted["transitions"].values)]
         assert (counts >= 0).all()
         assert (counts == np.round(counts)).all()
@@ -159,7 +167,10 @@ def test_the_leaderboard_agrees_with_the_claims(results, claims, surveys):
         for key, (measure, column) in same.items():
             (claim,) = [row for row in claims if (row["dataset"], row["key"]) == (dataset, key)]
             if board[dataset, measure][column] and claim["estimate"]:
-                assert board[dataset, measure][column] == claim["estimate"]
+                # sums in another order may differ in the last of six digits
+                assert float(board[dataset, measure][column]) == pytest.approx(
+                    float(claim["estimate"]), rel=1e-5
+                )
     for row in rows:
         for name in ("within", "raw", "kendall"):
             if row[name]:
@@ -167,10 +178,15 @@ def test_the_leaderboard_agrees_with_the_claims(results, claims, surveys):
                 assert float(row[name]) <= float(row[f"{name}_high"]) <= 1
 
 
-def test_losses_agree_with_the_points(surveys):
-    for survey in surveys.values():
+def test_losses_agree_with_the_points(surveys, study):
+    for name, survey in surveys.items():
         fitted = survey.isel(network=np.flatnonzero(survey["status"] == "fitted"))
-        np.testing.assert_allclose(fitted["loss"].mean("sample"), fitted["test_loss"], rtol=1e-4)
+        mean, whole = fitted["loss"].mean("sample"), fitted["test_loss"]
+        if some_points(study, name):
+            error = fitted["loss"].std("sample") / survey.sizes["sample"] ** 0.5
+            assert (np.abs(mean - whole) < 5 * error).all()
+        else:
+            np.testing.assert_allclose(mean, whole, rtol=1e-4)
         np.testing.assert_allclose(
             fitted["jacobian_norm"].mean("sample"), fitted["sensitivity"], rtol=1e-12
         )
@@ -232,7 +248,8 @@ def test_the_readmes_lines_on_results_run(results, surveys, capsys):
     text = (Path(__file__).parents[2] / "README.md").read_text()
     section = text.partition("## Look at the results")[2]
     section = section.partition("\n## ")[0]
-    dataset, survey = next(iter(surveys.items()))
+    # the data set of the network that they pick
+    dataset, survey = max(surveys.items(), key=lambda item: float(item[1]["gap"].max()))
     section = section.replace("results/demo", str(results)).replace("digits", dataset)
     for code in re.findall(r"```python\n(.*?)```", section, re.S):
         exec(code, {})
