@@ -20,7 +20,7 @@ from sensigap.figures import Drawn, save
 from sensigap.figures.style import Marks, Painted
 from sensigap.report import build
 from sensigap.report.content import effect_text, p_text
-from sensigap.report.timings import read_timings, seconds_at_work
+from sensigap.report.timings import read_jobs, read_timings, seconds_at_work
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
 ADDRESSES = {"src", "href", "action", "data", "poster", "srcset"}
@@ -376,8 +376,8 @@ def test_time_at_work_counts_jobs_side_by_side_once_and_no_pauses(tmp_path):
         benchmark(path, seconds, 1, 1)
         os.utime(path, (end, end))
     # 90 to 101, and 495 to 500
-    assert seconds_at_work([tmp_path]) == pytest.approx(16)
-    assert seconds_at_work([tmp_path / "none"]) == 0
+    assert seconds_at_work(read_jobs([tmp_path])) == pytest.approx(16)
+    assert seconds_at_work(read_jobs([tmp_path / "none"])) == 0
 
 
 def test_the_leaderboard_stands_in_its_order(study, page):

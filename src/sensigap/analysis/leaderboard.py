@@ -257,12 +257,13 @@ class _Board:
         if self.informed:
             choice = draws(settings, dataset, "leaderboard information")
             informed = np.sort(choice.choice(informed, INFORMED, replace=False))
-        weights = np.column_stack([np.ones(len(self.table)), self.counts])
         self.informations = conditional_information(
             both[0][:, informed],
             both[1][informed],
             {name: pd.factorize(self.table[name], sort=True)[0][informed] for name in axes},
-            weights[informed, : 1 + _INFORMATION_RESAMPLES],
+            np.column_stack(
+                [np.ones(len(informed)), self.counts[informed, :_INFORMATION_RESAMPLES]]
+            ),
         )
         wrong = SharedPoints(survey, dataset, settings).right(self.table.index.tolist()) == 0
         coins = draws(settings, dataset, "leaderboard coins")

@@ -43,15 +43,8 @@ def gap_axis(panel: Axes, gaps: pd.Series) -> pd.Series:
     return moved
 
 
-def spearman(x: pd.Series, y: pd.Series) -> float:
-    """Spearman's rank correlation; NaN where it is not defined."""
-    if len(x) < 3 or x.nunique() < 2 or y.nunique() < 2:
-        return float("nan")
-    return float(stats.spearmanr(x, y).statistic)
-
-
 def spearman_text(x: pd.Series, y: pd.Series) -> str:
     """'ρ = 0.80, n = 312', or that there is no correlation."""
-    rho = spearman(x, y)
-    said = "ρ not defined" if np.isnan(rho) else f"ρ = {rho:.2f}"
-    return f"{said}, n = {len(x):,}".replace("-", "−")
+    if len(x) < 3 or x.nunique() < 2 or y.nunique() < 2:
+        return f"ρ not defined, n = {len(x):,}"
+    return f"ρ = {stats.spearmanr(x, y).statistic:.2f}, n = {len(x):,}".replace("-", "−")

@@ -12,13 +12,13 @@ from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.survey_table import survey_members
 from sensigap.analysis.verdicts import NONE, Settings
 from sensigap.factors import FACTORS
+from sensigap.figure_names import Caption
 from sensigap.figures.captions import counts_sentence, titled
 from sensigap.figures.style import (
     BAND,
     COLOURS,
     GREY,
     MARKERS,
-    Caption,
     Drawn,
     Layout,
     Painted,

@@ -13,10 +13,10 @@ from sensigap import seeds
 from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.paths import ANCHORS, WINDOW, ellipse_networks, zero_norms
 from sensigap.analysis.verdicts import Settings
+from sensigap.figure_names import Caption
 from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
     COLOURS,
-    Caption,
     Drawn,
     Layout,
     Painted,

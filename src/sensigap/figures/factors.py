@@ -12,12 +12,12 @@ from matplotlib.lines import Line2D
 
 from sensigap.analysis.factors import pairs
 from sensigap.factors import FACTORS
+from sensigap.figure_names import Caption
 from sensigap.figures.captions import Counts, counts_sentence, titled
 from sensigap.figures.style import (
     COLOURS,
     GREY,
     MARKERS,
-    Caption,
     Drawn,
     Layout,
     Marks,

@@ -14,12 +14,12 @@ from sensigap.analysis.leaderboard import STATISTICS
 from sensigap.analysis.survey_table import LeftOut, survey_members
 from sensigap.analysis.verdicts import Settings
 from sensigap.declarations import SEES
+from sensigap.figure_names import Caption
 from sensigap.figures.captions import counts_sentence, titled
 from sensigap.figures.style import (
     BAND,
     COLOURS,
     GREY,
-    Caption,
     Drawn,
     Layout,
     Painted,

@@ -9,11 +9,11 @@ from matplotlib.cm import ScalarMappable
 
 from sensigap import seeds
 from sensigap.analysis.survey_table import survey_members
+from sensigap.figure_names import Caption
 from sensigap.figures.axes import crowded, gap_axis, on_log_axis, spearman_text
 from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
     GAP,
-    Caption,
     Drawn,
     Layout,
     Marks,

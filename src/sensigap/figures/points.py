@@ -15,10 +15,10 @@ from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.points import point_networks, points
 from sensigap.analysis.relation import bounds, logit_gradient_norm
 from sensigap.analysis.verdicts import Settings
+from sensigap.figure_names import Caption
 from sensigap.figures.captions import Counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
     COLOURS,
-    Caption,
     Drawn,
     Layout,
     Painted,

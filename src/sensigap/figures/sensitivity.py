@@ -13,12 +13,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from sensigap.analysis.survey_table import sensitive, survey_members
+from sensigap.figure_names import Caption
 from sensigap.figures.axes import crowded, gap_axis, spearman_text
 from sensigap.figures.captions import Counts, counts_sentence, titled
 from sensigap.figures.style import (
     GAP,
     SENSITIVITY,
-    Caption,
     Drawn,
     Layout,
     Marks,

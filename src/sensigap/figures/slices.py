@@ -13,9 +13,10 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 
 from sensigap.analysis.survey_table import LeftOut
+from sensigap.figure_names import Caption
 from sensigap.figures.captions import Counts, chosen_counts, counts_sentence, plural, titled
 from sensigap.figures.style import (
-    Caption,
+    RIM,
     Drawn,
     Layout,
     Painted,
@@ -93,7 +94,7 @@ def _key(shown: list[tuple[str, xr.Dataset]]) -> list[Line2D]:
         "linestyle": "none",
         "marker": "s",
         "markersize": 6,
-        "markeredgecolor": "#7f7f7f",
+        "markeredgecolor": RIM,
     }
     return [
         Line2D(

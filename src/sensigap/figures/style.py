@@ -27,7 +27,7 @@ GREY = "#555555"
 #: of a band behind every other row
 BAND = "#f4f4f4"
 #: around each mark: it keeps the palest and the darkest ones apart from paper of either colour
-_RIM = "#7f7f7f"
+RIM = "#7f7f7f"
 #: marks in a panel above which they are drawn as pixels, and paler
 _MANY = 1_000
 
@@ -167,7 +167,7 @@ def scatter(panel: Axes, x: pd.Series, y: pd.Series, **look: Any) -> PathCollect
         "alpha": float(np.clip(0.85 * (_MANY / max(count, 1)) ** 0.5, 0.25, 0.85)),
     }
     # not clipped: that would double the size of an SVG, and limits are as wide as the marks
-    fixed: dict[str, Any] = {"edgecolors": _RIM, "linewidths": 0.25, "clip_on": False}
+    fixed: dict[str, Any] = {"edgecolors": RIM, "linewidths": 0.25, "clip_on": False}
     return panel.scatter(x, y, rasterized=count > _MANY, **fixed | usual | look)
 
 

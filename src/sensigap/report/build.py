@@ -22,7 +22,7 @@ from sensigap.report.claims import VERDICTS
 from sensigap.report.explore import explorer
 from sensigap.report.facts import facts, write_bundle
 from sensigap.report.tables import write_tables
-from sensigap.report.timings import read_timings, seconds_at_work
+from sensigap.report.timings import by_stage, read_jobs, seconds_at_work
 from sensigap.spec import STATUSES
 
 _HERE = Path(__file__).parent
@@ -74,7 +74,7 @@ def build(
         figures: path without suffix by figure, in the report's order; beside it lie the files
             that `sensigap.figures.draw` writes.
         surveys: survey store by dataset.
-        timings: folders of benchmark files, see `read_timings`; they may be missing.
+        timings: folders of benchmark files, see `read_jobs`; they may be missing.
         expected: stage -> wall seconds of its jobs by the cost model, shown beside the timings.
         flat: where the table with a row a network is written, what its columns are beside it, as
             `.columns.csv`; None: nowhere.
@@ -97,8 +97,8 @@ def build(
         files += [Path(claims), Path(leaderboard)]
         files += [flat, flat.with_suffix(".columns.csv")] if flat else []
         write_bundle(files, output.parent, bundle)
-    folders = [Path(folder) for folder in timings]
-    taken, expected = read_timings(folders), expected or {}
+    jobs = read_jobs(map(Path, timings))
+    taken, expected = by_stage(jobs), expected or {}
     page = render(
         study=study,
         summary=content.summary(table, opened),
@@ -120,7 +120,7 @@ def build(
         explorer=_safe(
             explorer(opened, {name: _beside(stem, ".marks.json") for name, stem in stems.items()})
         ),
-        facts=facts(study, opened, taken, seconds_at_work(folders), expected),
+        facts=facts(study, opened, taken, seconds_at_work(jobs), expected),
         bundle_link=_relative(bundle, output) if bundle else "",
         statuses=STATUSES,
         networks=content.network_rows(opened),

@@ -12,6 +12,7 @@ import xarray as xr
 from sensigap.factors import FACTORS
 from sensigap.progress import duration
 from sensigap.report.claims import CLAIMS, NONE, VERDICTS, Claim
+from sensigap.report.timings import foreseen
 from sensigap.spec import STATUSES
 
 #: attributes of a survey longer than this fold away
@@ -279,7 +280,6 @@ def timing_rows(timings: pd.DataFrame, expected: Mapping[str, float]) -> list[di
         _timing(*values, expected=expected.get(values[0], math.nan))
         for values in timings[["stage", "jobs", "wall_s", "cpu_s", "peak_mib"]].to_numpy().tolist()
     ]
-    foreseen = sum(expected.get(stage, 0.0) for stage in timings["stage"])
     total = timings[["jobs", "wall_s", "cpu_s"]].sum()
     last = _timing(
         "all",
@@ -287,7 +287,7 @@ def timing_rows(timings: pd.DataFrame, expected: Mapping[str, float]) -> list[di
         total["wall_s"],
         total["cpu_s"],
         timings["peak_mib"].max(),
-        expected=foreseen or math.nan,
+        expected=foreseen(timings, expected) or math.nan,
     )
     return [*rows, last]
 

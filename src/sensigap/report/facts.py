@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sensigap.files import written_whole
 from sensigap.progress import duration
+from sensigap.report.timings import foreseen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +49,9 @@ def facts(
         text = (
             f"{duration(at_work)} with a job at work, {duration(timings['wall_s'].sum())} of jobs"
         )
-        foreseen = sum(expected.get(stage, 0.0) for stage in timings["stage"])
-        if foreseen:
-            text += f"; the cost model expected {duration(foreseen)} of jobs"
+        seconds = foreseen(timings, expected)
+        if seconds:
+            text += f"; the cost model expected {duration(seconds)} of jobs"
         found.append(Fact("Time", f"{text}."))
     return [
         *found,
