@@ -95,15 +95,7 @@ def main(arguments: list[str]) -> int:
         print("The last run was cut short; going on from where it was.", file=sys.stderr)
         # the jobs of a run that was killed go on in Slurm, and would do what this one does
         slurm.cancel_left(slurm.runs(FOLDER), say, lambda: signals.came)
-        unlocked = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--unlock", *arguments],
-            check=False,
-            capture_output=True,
-            start_new_session=True,
-        )
-        if unlocked.returncode and not signals.came:
-            sys.stderr.write(unlocked.stderr.decode())
-            return unlocked.returncode
+        unlock()
     if signals.came:
         say_stopped()
         return STOPPED
@@ -323,7 +315,7 @@ def is_running(process: "psutil.Process") -> bool:
 
 
 def unlock() -> None:
-    """Removes the lock of a Snakemake that had to be killed from here."""
+    """Removes the lock of a Snakemake that was killed: `--unlock` does no more, in seconds."""
     for path in (FOLDER / "locks").glob("*"):
         path.unlink(missing_ok=True)
 

@@ -114,7 +114,11 @@ def _with(
     """
     names = whole["network"].values.tolist()
     place = {network: row for row, network in enumerate(names)}
-    at_points = [n for n, v in measure.schema.variables.items() if v.dims == ("network", "sample")]
+    at_points = {
+        name: variable.dims[1]
+        for name, variable in measure.schema.variables.items()
+        if variable.dims[0] == "network" and len(variable.dims) == 2
+    }
     parts: list[_Part] = []
     kept: list[xr.Dataset] = []
     samples = whole["sample"].to_numpy() if "sample" in whole.coords else None
@@ -131,17 +135,20 @@ def _with(
             here = np.array([place[name] for name in part["network"].to_numpy().tolist()], int)
             shared = np.flatnonzero(np.isin(part["sample"], samples))
             columns = np.searchsorted(samples, part["sample"].to_numpy()[shared])
-            parts.append(_Part(path, there, here, shared, columns))
-        kept.append(part.drop_dims("sample", errors="ignore").drop_vars("network_row"))
+            parts.append(_Part(path, there, here, shared, columns, dict(part.sizes)))
+        kept.append(
+            part.drop_dims(("sample", "test_image"), errors="ignore").drop_vars("network_row")
+        )
     joined = xr.concat(kept, "network", data_vars="minimal", coords="minimal", compat="override")
     joined = joined.reindex(network=names)
     for name, variable in measure.schema.variables.items():
         if variable.kind == "int" and name in joined:
             joined[name] = joined[name].fillna(-1).astype(np.int64)
-    for name in at_points:
+    for name, dimension in at_points.items():
         kind = measure.schema.variables[name].kind
-        values = _AtPoints(name, parts, (len(names), whole.sizes["sample"]), kind)
-        whole[name] = xr.Variable(("network", "sample"), LazilyIndexedArray(values))
+        size = whole.sizes["sample"] if dimension == "sample" else parts[0].sizes[dimension]
+        values = _AtPoints(name, parts, dimension, (len(names), size), kind)
+        whole[name] = xr.Variable(("network", dimension), LazilyIndexedArray(values))
     return xr.merge([whole, joined], join="exact", compat="override")
 
 
@@ -156,6 +163,7 @@ class _Part:
     #: test points of the store, and of the survey
     points: np.ndarray
     columns: np.ndarray
+    sizes: Mapping[Any, int]
 
     @functools.cached_property
     def opened(self) -> xr.Dataset:
@@ -167,13 +175,18 @@ class _Part:
 
 
 class _AtPoints(BackendArray):
-    """A variable at all test points, read from the cohorts' stores when it is asked for."""
+    """A variable at all test points, read from the cohorts' stores when it is asked for.
+
+    Counts keep the type that the stores have them in: of 10,000 networks at as many images, whether
+    they are right has 0.1 GB as int8.
+    """
 
     def __init__(
-        self, name: str, parts: Sequence[_Part], shape: tuple[int, int], kind: str
+        self, name: str, parts: Sequence[_Part], dimension: str, shape: tuple[int, int], kind: str
     ) -> None:
-        self.name, self.parts, self.shape = name, parts, shape
-        self.dtype = np.dtype(np.int64 if kind == "int" else np.float64)
+        self.name, self.parts, self.dimension, self.shape = name, parts, dimension, shape
+        stored = {part.opened[name].dtype for part in parts} if kind == "int" else {np.float64}
+        self.dtype = np.result_type(*stored)
 
     def __getitem__(self, key: ExplicitIndexer) -> Any:
         return explicit_indexing_adapter(key, self.shape, IndexingSupport.BASIC, self._read)
@@ -189,8 +202,11 @@ class _AtPoints(BackendArray):
             wanted = place[part.here] >= 0
             if wanted.any():
                 found = part.opened[self.name].isel(network=part.there[wanted]).to_numpy()
-                columns = part.columns[None]
-                values[place[part.here[wanted]][:, None], columns] = found[:, part.points]
+                rows = place[part.here[wanted]]
+                if self.dimension == "sample":
+                    values[rows[:, None], part.columns[None]] = found[:, part.points]
+                else:
+                    values[rows] = found
         values = values[:, key[1]]
         return values[0] if single else values
 

@@ -16,7 +16,7 @@ from sensigap.declarations import MEASURES
 from sensigap.factors import FACTORS
 from sensigap.spec import HYPERPARAMETERS, NetworkSpec
 
-#: of torch.optim.LBFGS; STUDY: at most 100 calls of `step`
+#: ASSUME: calls of torch.optim.LBFGS.step at most (STUDY's choice), at its own default rate
 LBFGS_LEARNING_RATE = 1.0
 LBFGS_STEPS = 100
 

@@ -56,14 +56,21 @@ class Estimate:
         plan: the study's work plan.
         gpu: whether jobs that can use a GPU get one.
         side_by_side: jobs that run at the same time; None: not known.
+        queued: whether jobs go to a cluster's queue, whose time nobody knows.
     """
 
     def __init__(
-        self, plan: WorkPlan, *, gpu: bool = False, side_by_side: int | None = None
+        self,
+        plan: WorkPlan,
+        *,
+        gpu: bool = False,
+        side_by_side: int | None = None,
+        queued: bool = False,
     ) -> None:
         self.plan = plan
         self.gpu = gpu
         self.side_by_side = side_by_side
+        self.queued = queued
         self.jobs = list(self._jobs())
 
     # --- one job ------------------------------------------------------------------------------
@@ -258,6 +265,7 @@ class Estimate:
             seconds={job.name: self.seconds(job.stage, job.of) for job in self.jobs},
             networks={f"train-{c}": len(specs) for c, specs in self.plan.specs.items()},
             cores=self.side_by_side or 1,
+            queued=self.queued,
             outputs={job.name: str(path) for job in self.jobs if (path := self._output(job))},
         )
 
@@ -294,7 +302,8 @@ class Estimate:
         wall = self.wall_seconds()
         if wall is not None:
             side = f"{_count(self.side_by_side or 1, 'job')} side by side"
-            lines.append(f"  About {duration(wall)} with {side}.")
+            beyond = ", and what jobs wait in the cluster's queue" if self.queued else ""
+            lines.append(f"  About {duration(wall)} with {side}{beyond}.")
         memory = max(self.memory_mb(job.stage, job.of) for job in self.jobs if job.needed)
         disk, free = self.disk_bytes(), _free(plan.root)
         lines.append(

@@ -39,6 +39,8 @@ class Expected:
     #: a file or folder that each job makes: from it follows which of a rule's jobs have to run.
     #: Without it a run that goes on from an earlier one knows that only roughly
     outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: whether jobs that have been started may wait in a cluster's queue
+    queued: bool = False
 
 
 class _Handed:

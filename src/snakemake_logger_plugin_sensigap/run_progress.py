@@ -102,7 +102,8 @@ class RunProgress:
         parts.append(f"about {duration(self._left(seconds))} left")
         rules = [_rule(name) for name in self.running.values()]
         now = ", ".join(f"{rules.count(rule)} {rule}" for rule in dict.fromkeys(rules))
-        return f"{self.table.study}: {', '.join(parts)}" + (f" | running: {now}" if now else "")
+        state = "queued or running" if self.table.queued else "running"
+        return f"{self.table.study}: {', '.join(parts)}" + (f" | {state}: {now}" if now else "")
 
     def _left(self, seconds: float) -> float:
         """Seconds until the end, by the table first and ever more by this run's own speed."""

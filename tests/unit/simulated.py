@@ -108,34 +108,49 @@ def interaction_p(rng, architectures, apart=0.0):
     return found.p
 
 
-def shared_points(variables):
-    """Test points that made-up networks share, from variables (network, point)."""
+def shared_points(variables, right=None, places=None):
+    """Test points that made-up networks share, from variables (network, point).
+
+    Args:
+        variables: by name.
+        right: whether each image of the test set is classified rightly (network, image).
+        places: of the points in it; None: all.
+    """
     networks, samples = next(iter(variables.values())).shape
     survey = xr.Dataset(
         {name: (("network", "sample"), values) for name, values in variables.items()},
-        {"network": [f"n{k}" for k in range(networks)], "sample": np.arange(samples)},
+        {
+            "network": [f"n{k}" for k in range(networks)],
+            "sample": np.arange(samples) if places is None else places,
+        },
     )
+    if right is not None:
+        survey["correct"] = ("network", "test_image"), right.astype(np.int8)
     return SharedPoints(survey, "made up", SETTINGS)
 
 
-def crossfit(rng, architectures, rho, *, points=200, each=4):
+def crossfit(rng, architectures, rho, *, points=200, others=0, each=4):
     """The cross-fitted relation where a point that is hard moves all networks' norm and accuracy.
 
-    Without a relation of the networks (`rho` 0) gap and norm still share their points.
+    Without a relation of the networks (`rho` 0) gap and norm still share their points. `others` are
+    images of the test set without a norm.
     """
     codes = np.repeat(np.arange(architectures), each)
     n = len(codes)
     own, other = 0.6 * rng.normal(size=(2, architectures))[:, codes] + 0.8 * rng.normal(size=(2, n))
-    hard = rng.normal(size=points)
+    images = points + others
+    hard = rng.normal(size=images)
     scale = 0.5 * (rho * own + math.sqrt(1 - rho**2) * other)
-    wrong = own[:, None] + 1.5 * hard - 1.5 + rng.logistic(size=(n, points)) > 0
-    norm = np.exp(scale[:, None] + hard + 0.5 * rng.normal(size=(n, points)))
-    shared = shared_points({"jacobian_norm": norm, "margin": np.where(wrong, -1.0, 1.0)})
+    wrong = own[:, None] + 1.5 * hard - 1.5 + rng.logistic(size=(n, images)) > 0
+    places = np.sort(rng.permutation(images)[:points]) if others else np.arange(points)
+    norm = np.exp(scale[:, None] + hard[places] + 0.5 * rng.normal(size=(n, points)))
+    shared = shared_points({"jacobian_norm": norm}, ~wrong, places)
     table = pd.DataFrame(dict.fromkeys(COMPARED, 0), index=shared.survey["network"].to_numpy())
     table = table.assign(
         gain=rng.integers(1, 3, n),
         architecture=codes.astype(str),
         gap=wrong.mean(axis=1),
+        train_accuracy=1.0,
         sensitivity=norm.mean(axis=1),
     )
     # every trial has draws of its own

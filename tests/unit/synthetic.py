@@ -27,6 +27,7 @@ def survey(
     *,
     networks: int = 160,
     samples: int = 200,
+    others: int = 0,
     transition_points: int = 60,
     ragged: bool = False,
     pairs: int | dict[str, int] = 24,
@@ -50,6 +51,7 @@ def survey(
     Args:
         networks: members of the survey (C0, C2, C5).
         samples: test points.
+        others: images of the test set that are no test points, every other image from the first.
         transition_points: test points with transitions; the others hold NaN.
         ragged: whether networks have transitions at half of them or more, each at its own number.
         pairs: pairs of each factor, two networks of their own each; or a number by factor.
@@ -182,7 +184,15 @@ def survey(
         "squared_probabilities": squared,
         "transitions": transitions,
     }
-    test_accuracy = (margin > 0).mean(1)
+    # as hard as the points, for each network on average
+    share = (margin > 0).mean(1)
+    correct = np.empty((total, samples + others), np.int8)
+    places = np.setdiff1d(np.arange(samples + others), 2 * np.arange(others))[:samples]
+    beside = np.setdiff1d(np.arange(samples + others), places)
+    correct[:, places] = margin > 0
+    draws = generator(seed, "synthetic other images").random((total, others))
+    correct[:, beside] = draws < share[:, None]
+    test_accuracy = correct.mean(1)
     train_accuracy = np.where(fitted, 1.0, np.where(status == "diverged", np.nan, 0.8))
     outcomes = {
         "status": status,
@@ -232,10 +242,13 @@ def survey(
     dataset = xr.Dataset(
         {name: ("network", values) for name, values in outcomes.items()}
         | {name: (("network", "sample"), values) for name, values in points.items()}
-        | {"prediction": (("network", "sample"), prediction)},
+        | {
+            "prediction": (("network", "sample"), prediction),
+            "correct": (("network", "test_image"), np.where(fitted[:, None], correct, np.int8(-1))),
+        },
         coords={
             "network": ("network", ids),
-            "sample": ("sample", np.arange(samples)),
+            "sample": ("sample", places),
             "label": ("sample", np.arange(samples) % CLASSES),
         }
         | {name: ("network", values) for name, values in table.items()},

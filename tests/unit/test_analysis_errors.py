@@ -26,6 +26,7 @@ from simulated import (
     pair_sample,
     point_mean,
     relation,
+    shared_points,
     slope,
 )
 
@@ -431,12 +432,52 @@ def test_means_over_networks_hold_their_level_and_cover(key):
         assert 0.93 - allowance(0.05, trials) <= covered / trials
 
 
-def test_cross_fitting_holds_its_level_and_finds_a_relation():
+@pytest.mark.parametrize("others", [0, 500], ids=["norms at all images", "at some"])
+def test_cross_fitting_holds_its_level_and_finds_a_relation(others):
     trials = 100
-    rejected = sum(crossfit(generator(t, "crossfit"), 20, 0.0).p() < 0.05 for t in range(trials))
+
+    def p(trial, rho):
+        return crossfit(generator(trial, "crossfit"), 20, rho, others=others).p()
+
+    rejected = sum(p(trial, 0.0) < 0.05 for trial in range(trials))
     assert rejected / trials <= 0.05 + allowance(0.05, trials)
-    found = sum(crossfit(generator(t, "crossfit"), 20, 0.8).p() < 0.05 for t in range(20))
-    assert found >= 15
+    assert sum(p(trial, 0.8) < 0.05 for trial in range(20)) >= 15
+
+
+def test_halvings_within_more_points_keep_theirs_and_halve_the_others():
+    few = Halvings(generator(0, "few"), 40, 11)
+    places = np.sort(generator(0, "places").permutation(30)[:11])
+    whole = few.within(generator(0, "others"), places, 30)
+    assert (whole.member[places] == few.member).all()
+    others = np.setdiff1d(np.arange(30), places)
+    first, second = np.split(whole.member, 2, axis=1)
+    assert (first + second == 1).all()
+    assert set(first[others].sum(axis=0)) == {9.0}
+    assert len(np.unique(first[others].T, axis=0)) == 40
+    same = few.within(generator(0, "others"), np.arange(11), 11)
+    assert (same.member == few.member).all()
+    assert few.within(generator(0, "others"), np.arange(1, 12), 12).member.sum() == 40 * 12
+
+
+def test_the_gaps_error_is_over_the_whole_test_set_where_norms_are_at_some_of_it():
+    """Over draws of the images: the gap's variance is that of all images, not of the points."""
+    rng = generator(0, "gap over all")
+    networks, points, images = 6, 60, 600
+    names = [f"n{k}" for k in range(networks)]
+    gaps, variances = [], []
+    for _ in range(200):
+        hard = rng.normal(size=images)
+        right = hard + 0.5 * rng.normal(size=(networks, images)) < 1
+        places = np.sort(rng.permutation(images)[:points])
+        shared = shared_points({"jacobian_norm": np.ones((networks, points))}, right, places)
+        table = pd.DataFrame({"gap": 1 - right.mean(axis=1)}, index=names)
+        halves = shared.gap(table)
+        gaps.append(table["gap"].mean())
+        variances.append(halving_variance(halves.mean(axis=0)))
+        assert halves.reshape(networks, 2, -1).mean(axis=1) == pytest.approx(
+            np.tile(table["gap"], (SETTINGS.halvings, 1)).T
+        ), "the mean of two halves is the whole: they are equally large"
+    assert np.mean(variances) == pytest.approx(np.var(gaps), rel=0.25)
 
 
 # --- groups ---------------------------------------------------------------------------------------

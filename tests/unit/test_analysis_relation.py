@@ -1,6 +1,7 @@
 """The analytic relation and its bounds, against Jacobians and against a search of the simplex."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -90,3 +91,13 @@ def test_logit_gradient_norm_is_the_root_mean_square_over_classes():
     for name, value in zip(names, found, strict=True):
         norms = survey["logit_jacobian_norm"].sel(network=name).to_numpy()
         assert value**2 * synthetic.CLASSES == pytest.approx((norms**2).mean())
+
+
+@pytest.mark.parametrize("rest", [1e-150, 1e-170, 1e-300])
+def test_bounds_keep_their_digits_where_their_squares_underflow(rest):
+    """Near p = 1 the bounds are proportional to what the target leaves."""
+    expected = [float(bound[0]) / 1e-50 for bound in bounds(np.ones(1), 10, np.array([1e-50]))]
+    found = [float(bound[0]) / rest for bound in bounds(np.ones(1), 10, np.array([rest]))]
+    assert found == pytest.approx(expected, rel=1e-12)
+    # all on one class, f = (1 - rest, rest): S = 2 rest^2 (1 + 1); spread evenly over nine: less
+    assert found == pytest.approx([math.sqrt(12 / 9), 2.0], rel=1e-12)

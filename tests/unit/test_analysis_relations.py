@@ -481,6 +481,7 @@ def test_test_error_is_over_all_that_did_not_diverge(survey):
         ("jacobian_norm", norm),
         ("jacobian_norm_log10", np.log10(norm, out=np.full_like(norm, -np.inf), where=norm > 0)),
         ("margin", margin),
+        ("correct", margin > 0),
         ("sensitivity", norm.mean(axis=1)),
         ("test_accuracy", (margin > 0).mean(axis=1)),
     ):

@@ -80,7 +80,8 @@ def stores(tmp_path, members):
             step=("check", steps)
         )
         training["status"][0] = "not fitted"
-        jacobian = made("jacobian", networks[1:], rng, sample=SAMPLES)
+        jacobian = made("jacobian", networks[1:], rng, sample=SAMPLES, test_image=9)
+        jacobian["correct"] = jacobian["correct"].astype(np.int8)
         transitions = made("transitions", networks[1:], rng, sample=SAMPLES).isel(sample=[1, 4])
         # enough after one point
         transitions["transitions"][1, 0] = np.nan
@@ -123,6 +124,10 @@ def test_every_network_of_the_design_is_there_with_what_was_measured(stores, mem
     ]
     np.testing.assert_allclose(whole["gap"], whole["train_accuracy"] - whole["test_accuracy"])
     first = survey.read(found["jacobian"][0], "jacobian")
+    measured = first["network"].values
+    np.testing.assert_array_equal(whole["correct"].sel(network=measured), first["correct"])
+    assert whole["correct"].dtype == np.int8
+    assert (whole["correct"].sel(network=whole["network"][0]) == -1).all(), "not measured"
     np.testing.assert_array_equal(
         whole["jacobian_norm"].sel(network=first["network"].values), first["jacobian_norm"]
     )

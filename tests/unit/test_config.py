@@ -162,7 +162,7 @@ def test_null_stands_for_the_data_sets_own_default():
         "max_shift": 4,
         "flip": True,
         "shift_mode": "zeros",
-        "primary_share": 1.0,
+        "primary_share": 0.1,
         "input_noise": 0.25,
         "fit_accuracy": 0.999,
     }
@@ -377,6 +377,16 @@ FAULTS = {
     "points of transitions that are none of the Jacobians'": (
         small(measures={"jacobian": {"points": 200}}),
         {"measures.jacobian.points": ["found 200", "at least 300, the points of transitions"]},
+    ),
+    "points of transitions that are none of a data set's Jacobians'": (
+        small(
+            datasets={"digits": {"jacobian_points": 200}}, measures={"jacobian": {"points": 500}}
+        ),
+        {"datasets.digits.jacobian_points": ["found 200", "at least 300, the points of"]},
+    ),
+    "more of a data set's points than there are": (
+        small(datasets={"digits": {"jacobian_points": 1298}}),
+        {"datasets.digits.jacobian_points": ["found 1298", "at most 1297"]},
     ),
     "two orders of points": (
         small(measures={"jacobian": {"points": 400, "seed": 1}}),

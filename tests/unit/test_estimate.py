@@ -37,6 +37,12 @@ def train(plan, cohort, seconds, factor=1.0, made_by=None):
     (place / "train.tsv").write_text(f"s\th:m:s\n{seconds * factor}\t0:00\n")
 
 
+def test_what_a_clusters_queue_takes_is_not_known(plan):
+    queued = Estimate(plan, side_by_side=2, queued=True)
+    assert "side by side, and what jobs wait in the cluster's queue.\n" in queued.text()
+    assert queued.expected("report.html").queued
+
+
 def test_nothing_there_means_everything_is_to_be_made(plan):
     whole = Estimate(plan, side_by_side=2)
     assert all(job.needed for job in whole.jobs)
@@ -47,7 +53,7 @@ def test_nothing_there_means_everything_is_to_be_made(plan):
     assert f"small: {len(plan.members)} networks on digits; 0 are trained" in text
     assert f"to train in {len(plan.cohorts)} cohorts" in text
     assert "by the cost model alone" in text
-    assert "2 jobs side by side" in text
+    assert "with 2 jobs side by side.\n" in text
     assert "WARNING" not in text
     names = {job.name for job in whole.jobs}
     expected = whole.expected("report.html")

@@ -1,5 +1,6 @@
 """What `make run` says: Snakemake's records go in, lines come out."""
 
+import dataclasses
 import io
 import json
 import logging
@@ -365,6 +366,12 @@ def numbers(line):
         r"tiny: (\d+) of (\d+) networks trained, (\d+) of (\d+) jobs, (\d+)%, about (.*) left", line
     )
     return [int(text) for text in found.groups()[:5]], found[6]
+
+
+def test_what_was_handed_to_a_cluster_need_not_run_yet():
+    run, _, _ = running(dataclasses.replace(TABLE, queued=True))
+    run.start(1, "train-tiny-a")
+    assert run.line().endswith("| queued or running: 1 train")
 
 
 def test_time_left_is_the_tables_first_and_the_runs_own_later():

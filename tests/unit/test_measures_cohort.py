@@ -109,6 +109,7 @@ def test_jacobian_store(files, images):
         others[torch.arange(len(labels)), labels] = -torch.inf
         np.testing.assert_allclose(found["margin"][k], true - others.amax(1), rtol=1e-9)
         np.testing.assert_allclose(found["target_probability"][k], (-expected).exp(), rtol=1e-9)
+    np.testing.assert_array_equal(found["correct"], z.argmax(2) == labels)
     np.testing.assert_allclose(found["confidence"], f.amax(2), rtol=1e-9)
     np.testing.assert_allclose(found["log_doubt"], (1 - f.amax(2)).log(), rtol=1e-9)
     textbook = (f**2 * (1 - 2 * f + (f**2).sum(2, keepdim=True))).sum(2)
@@ -144,6 +145,8 @@ def test_some_of_the_test_points(files, images):
         assert len(chosen) == points
         assert (np.diff(chosen) > 0).all()
         np.testing.assert_array_equal(found[points]["label"], images.test_labels[chosen])
+        # what the gap is over: the whole test set, whatever the points
+        np.testing.assert_array_equal(found[points]["correct"], whole["correct"])
         for name in ("jacobian_norm", "loss", "prediction"):
             np.testing.assert_allclose(
                 found[points][name], whole[name].sel(sample=chosen), rtol=1e-6

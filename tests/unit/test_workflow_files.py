@@ -88,13 +88,35 @@ def test_profiles_name_rules_that_exist():
         assert not profile.get("set-resources"), path
 
 
+def profile(name):
+    return yaml.safe_load((REPOSITORY / "profiles" / name / "config.yaml").read_text())
+
+
 def test_the_two_slurm_profiles_differ_in_gpus_alone():
-    gpus, cpus = (
-        yaml.safe_load((REPOSITORY / "profiles" / name / "config.yaml").read_text())
-        for name in ("slurm", "slurm-cpu")
-    )
+    gpus, cpus = profile("slurm"), profile("slurm-cpu")
     assert cpus.pop("resources") == {"gpu": 0}
     assert cpus == gpus
+
+
+def test_profiles_agree_but_for_their_scheduler():
+    """Each takes the default profile's place, so what they share stands in each of them."""
+    own = ("executor", "jobs", "resources", "default-resources", "jobscript")
+    common, *others = (
+        {
+            key: value
+            for key, value in profile(name).items()
+            if key not in own and not key.startswith(("slurm", "cluster-generic"))
+        }
+        for name in ("slurm", "pbs", "sge", "generic")
+    )
+    common.pop("max-status-checks-per-second")
+    for other in others:
+        other.pop("seconds-between-status-checks", None)
+        assert other == common
+    assert profile("default").items() <= common.items()
+    asked = profile("slurm")["default-resources"]
+    for name in ("pbs", "sge", "generic"):
+        assert profile(name)["default-resources"] == asked | {"gpu": 0}
 
 
 def test_the_conda_environment_has_the_same_pins():

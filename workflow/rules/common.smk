@@ -9,7 +9,7 @@ for folder in (REPOSITORY / "src", REPOSITORY / "workflow" / "support"):
         sys.path.insert(0, str(folder))
 
 import yaml
-from cluster import gpus_per_job
+from cluster import gpus_per_job, submits_jobs
 from environment import add_to_python_path
 from job import note_of
 from running import refusal_beside_another
@@ -70,7 +70,12 @@ def side_by_side():
 
 
 STUDY = f"results/{RUN.study.study}"
-ESTIMATE = estimate.Estimate(RUN, gpu=ON_GPU, side_by_side=side_by_side())
+ESTIMATE = estimate.Estimate(
+    RUN,
+    gpu=ON_GPU,
+    side_by_side=side_by_side(),
+    queued=workflow.is_main_process and submits_jobs(),
+)
 if workflow.is_main_process:
     # said before the run, and handed to whoever follows it
     print(ESTIMATE.text(), file=sys.stderr)

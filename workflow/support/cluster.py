@@ -1,6 +1,7 @@
 """What a Snakemake call says of the cluster that its jobs go to."""
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ def gpus_per_job(main_process: bool, limit: int | None) -> int:
     return asked
 
 
+@functools.cache
 def submits_jobs() -> bool:
     """Whether this Snakemake hands its jobs to a cluster: by the command line and its profiles.
 

@@ -28,9 +28,10 @@ _RESAMPLES = 50
 def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -> Estimate:
     """Partial Spearman of gap and log10 sensitivity, averaged over splits and both directions.
 
-    Training accuracy is whole in both. The variance over points is from resampling within each
-    half (resampling before the split would put copies of a point on both sides), averaged over
-    splits.
+    Training accuracy is whole in both. A half of the test set has half of the points with norms and
+    half of the other images. The variance over points is from resampling within each half
+    (resampling before the split would put copies of a point on both sides), these and those by
+    themselves, averaged over splits.
 
     Args:
         question: whose draws these are.
@@ -49,11 +50,12 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
     networks = table.index.tolist()
     norm, right = points.values("jacobian_norm", networks), points.right(networks)
     # the gap is this minus the share that is right
-    base = gap + right.mean(axis=1)
+    base = table["train_accuracy"].to_numpy(float)
     splits = Halvings(
         question.draws(settings, what="splits"), settings.crossfit_splits, points.count
     )
-    x, y = _logarithm(splits.means(norm)), unbroken(base[:, None] - splits.means(right))
+    of_images = points.of_images(splits, question.draws(settings, what="splits of other images"))
+    x, y = _logarithm(splits.means(norm)), unbroken(base[:, None] - of_images.means(right))
     found = correlation(column_products([x, _swapped(y)], design), 0, 1)
     if np.isnan(found).any():
         raise DoesNotApply("a split's correlation has no value")
@@ -69,17 +71,27 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
     over_networks = cluster_variance(total / (2 * settings.crossfit_splits), levels)
 
     rng = question.draws(settings, what="points")
+    rng_of_others = question.draws(settings, what="other images")
+    other = np.ones(points.images, bool)
+    other[points.places] = False
     resamples = max(_RESAMPLES, settings.bootstrap // settings.crossfit_splits)
     variances = []
     for split in range(settings.crossfit_splits):
         halves = []
         for column in (split, split + settings.crossfit_splits):
             member = np.flatnonzero(splits.member[:, column])
-            drawn = resample_counts(rng, len(member), resamples) / len(member)
+            drawn = resample_counts(rng, len(member), resamples)
+            accurate = right[:, points.places[member]] @ drawn
+            others = np.flatnonzero((of_images.member[:, column] > 0) & other)
+            if len(others):
+                accurate += right[:, others] @ resample_counts(
+                    rng_of_others, len(others), resamples
+                )
+            accurate /= len(member) + len(others)
             halves.append(
                 (
-                    _logarithm(norm[:, member] @ drawn),
-                    unbroken(base[:, None] - right[:, member] @ drawn),
+                    _logarithm(norm[:, member] @ (drawn / len(member))),
+                    unbroken(base[:, None] - accurate),
                 )
             )
         (x_a, y_a), (x_b, y_b) = halves

@@ -134,6 +134,13 @@ def mean_of_halves(values: np.ndarray) -> np.ndarray:
     return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0).ravel()
 
 
+def _halved(rng: np.random.Generator, halvings: int, points: int) -> np.ndarray:
+    """Whether each point is in each first half, then in each second one (point, 2 halvings)."""
+    places = np.tile(np.arange(points), (halvings, 1))
+    first = (rng.permuted(places, axis=1) < points // 2).T
+    return np.concatenate([first, ~first], axis=1).astype(float)
+
+
 class Halvings:
     """Seeded halvings of points, the same for all networks."""
 
@@ -150,10 +157,24 @@ class Halvings:
         """
         if points < 2:
             raise DoesNotApply(f"{points} points cannot be halved")
-        places = np.tile(np.arange(points), (halvings, 1))
-        first = (rng.permuted(places, axis=1) < points // 2).T
         #: whether a point is in each first half, then in each second half (point, 2 halvings)
-        self.member = np.concatenate([first, ~first], axis=1).astype(float)
+        self.member = _halved(rng, halvings, points)
+
+    def within(self, rng: np.random.Generator, places: np.ndarray, points: int) -> "Halvings":
+        """Halvings of more points, which halve these as they are and the others by themselves.
+
+        Args:
+            rng: draws the halvings of the others.
+            places: of these points among all.
+            points: how many there are in all.
+        """
+        whole = Halvings.__new__(Halvings)
+        whole.member = np.empty((points, self.member.shape[1]))
+        others = np.ones(points, bool)
+        others[places] = False
+        whole.member[places] = self.member
+        whole.member[others] = _halved(rng, self.member.shape[1] // 2, int(others.sum()))
+        return whole
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """Means over each half, (row, point) to (row, 2 halvings); NaN values are skipped."""

@@ -223,7 +223,7 @@ class _FactorRows:
                 float
             )
             norm_halves = points.sensitivity_log10(worse)[1] - points.sensitivity_log10(better)[1]
-            found["gap"] = PairEffect(gap, gap[:, None] - shift, codes, points.count)
+            found["gap"] = PairEffect(gap, gap[:, None] - shift, codes, points.images)
             found["norm"] = PairEffect(norm * ln10, norm_halves * ln10, codes, points.count)
             measured = table["worse_transitions"].notna() & table["better_transitions"].notna()
             if measured.any():

@@ -53,8 +53,8 @@ COLUMNS = (
     *_DETAILS,
     "note",
 )
-#: resamples of the conditional information, which counts all pairs of networks: its standard error
-#: is then known to within 7%
+#: DEVIATION: resamples of the conditional information, which counts all pairs of networks; STUDY
+#: asks for 2,000 of every bootstrap. All that is taken of them is a standard error, within 7%
 _INFORMATION_RESAMPLES = 100
 #: ASSUME: networks whose pairs it counts, at most: a seeded choice, half a million pairs; ten
 #: thousand networks have a hundred times as many, and its error is that of the networks

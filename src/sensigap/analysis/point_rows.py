@@ -21,7 +21,7 @@ from sensigap.analysis.points import (
     usable,
     varies,
 )
-from sensigap.analysis.relation import bounds
+from sensigap.analysis.relation import bounds, classes_of
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.survey_table import LeftOut, networks_table
 from sensigap.analysis.verdicts import Finding, Question, Row, Settings, answer, one
@@ -172,7 +172,7 @@ def inside_bounds(names: list[str], shared: SharedPoints) -> tuple[np.ndarray, n
 
     M, the norm of the logit gradients, is that of the points in question.
     """
-    classes = len(np.unique(shared.survey["label"].to_numpy()))
+    classes = classes_of(shared.survey)
     norm, target = (shared.values(name, names) for name in ("jacobian_norm", "target_probability"))
     squares = shared.values("logit_jacobian_norm", names) ** 2 / classes
     rest = -np.expm1(-shared.values("loss", names))

@@ -14,14 +14,15 @@ def relation(probabilities: np.ndarray) -> np.ndarray:
     return (probabilities**2 * (1 - 2 * probabilities + squares)).sum(axis=-1)
 
 
-def logit_gradient_norm(survey: xr.Dataset, networks: list[str]) -> np.ndarray:
-    """M of each network (network,): M^2 is the mean of ||A||_F^2 / C over its test points.
+def classes_of(survey: xr.Dataset) -> int:
+    """C, the number of a network's logits; where a survey does not say, that of its test labels."""
+    return int(survey.attrs.get("classes", len(np.unique(survey["label"].to_numpy()))))
 
-    C is the number of classes among the survey's test labels.
-    """
+
+def logit_gradient_norm(survey: xr.Dataset, networks: list[str]) -> np.ndarray:
+    """M of each network (network,): M^2 is the mean of ||A||_F^2 / C over its test points."""
     norms = survey["logit_jacobian_norm"].sel(network=networks).transpose("network", "sample")
-    classes = len(np.unique(survey["label"].to_numpy()))
-    return np.sqrt((norms.to_numpy().astype(float) ** 2).mean(axis=1) / classes)
+    return np.sqrt((norms.to_numpy().astype(float) ** 2).mean(axis=1) / classes_of(survey))
 
 
 def bounds(
@@ -54,18 +55,21 @@ def bounds(
     rest = 1 - p if rest is None else np.asarray(rest, float)
     others = classes - 1
     low, high = np.full(p.shape, np.inf), np.full(p.shape, -np.inf)
+    # S is found in units of rest^2, which is 0 in float64 from 1e-162 on
+    unit = np.where(rest > 0, rest, 1.0)
 
     def consider(k: int, a: np.ndarray, m: int, b: np.ndarray) -> None:
         valid = (a >= 0) & (b >= 0)
+        a, b = np.where(valid, a, 0.0), np.where(valid, b, 0.0)
         # f_i^2 (1 - 2 f_i + sum_j f_j^2) = f_i^2 ((1 - f_i)^2 + sum_{j != i} f_j^2), 1 - f_i being
         # what the others hold: sums of what is not negative, so nothing cancels
-        others_squared = k * a**2 + m * b**2
-        value = p**2 * (rest**2 + others_squared)
+        others_squared = k * (a / unit) ** 2 + m * (b / unit) ** 2
+        value = p**2 * ((rest / unit) ** 2 + others_squared)
         for count, one, other_count, other in ((k, a, m, b), (m, b, k, a)):
             if count:
                 without = p + (count - 1) * one + other_count * other
                 squares = p**2 + (count - 1) * one**2 + other_count * other**2
-                value = value + count * one**2 * (without**2 + squares)
+                value = value + count * (one / unit) ** 2 * (without**2 + squares)
         np.copyto(low, np.minimum(low, value), where=valid)
         np.copyto(high, np.maximum(high, value), where=valid)
 
@@ -83,4 +87,4 @@ def bounds(
             for sign in (-1, 1):
                 a = np.where(discriminant >= 0, (-linear + sign * root) / (2 * square), -1.0)
                 consider(k, a, m, (rest - k * a) / m)
-    return np.sqrt(low), np.sqrt(high)
+    return unit * np.sqrt(low), unit * np.sqrt(high)

@@ -29,6 +29,10 @@ class SharedPoints:
 
     Halves stand as columns: all first halves, then all second ones (network, 2 halvings). What a
     survey says of all its networks is read and summed up once, a few networks at a time.
+
+    The gap is over the whole test set, norms may be over a part of it, the points: a half of the
+    test set holds half of the points and half of the other images, so that a gap and a norm over
+    one half share what they share over the whole.
     """
 
     def __init__(self, survey: xr.Dataset, dataset: str, settings: Settings) -> None:
@@ -44,11 +48,30 @@ class SharedPoints:
         names = survey["network"].to_numpy().tolist()
         self._places = {name: place for place, name in enumerate(names)}
 
+    @property
+    def images(self) -> int:
+        """Images of the whole test set."""
+        return self.survey.sizes["test_image"]
+
+    @property
+    def places(self) -> np.ndarray:
+        """Where the points stand among them (point,)."""
+        return self.survey["sample"].to_numpy()
+
     @functools.cached_property
     def halvings(self) -> Halvings:
         """Of all test points."""
         rng = draws(self.settings, self.dataset, "halvings of the test points")
         return Halvings(rng, self.settings.halvings, self.count)
+
+    def of_images(self, halvings: Halvings, rng: np.random.Generator) -> Halvings:
+        """Halvings of the whole test set from those of the points; `rng` draws the others'."""
+        return halvings.within(rng, self.places, self.images)
+
+    @functools.cached_property
+    def _image_halvings(self) -> Halvings:
+        rng = draws(self.settings, self.dataset, "halvings of the other test images")
+        return self.of_images(self.halvings, rng)
 
     @functools.cached_property
     def path_points(self) -> np.ndarray:
@@ -65,9 +88,9 @@ class SharedPoints:
         return Halvings(rng, self.settings.halvings, len(self.path_points))
 
     def _blocks(self, name: str) -> Iterator[np.ndarray]:
-        """A variable of all networks, some at a time, in order (network, point)."""
-        variable = self.survey[name].transpose("network", "sample")
-        size = max(1, _VALUES // self.count)
+        """A variable of all networks, some at a time, in order (network, point or image)."""
+        variable = self.survey[name].transpose("network", ...)
+        size = max(1, _VALUES // variable.shape[1])
         # one block, an empty one, where there are no networks
         for start in range(0, max(len(self._places), 1), size):
             yield variable[start : start + size].to_numpy().astype(float)
@@ -85,24 +108,28 @@ class SharedPoints:
         return [self._places[network] for network in networks]
 
     def values(self, name: str, networks: Sequence[str]) -> np.ndarray:
-        """A variable at all test points (network, point)."""
-        rows = self.survey[name].transpose("network", "sample")[self._rows(networks)]
+        """A variable at all test points, or images of the test set (network, point or image)."""
+        rows = self.survey[name].transpose("network", ...)[self._rows(networks)]
         return rows.to_numpy().astype(float)
 
     def right(self, networks: Sequence[str]) -> np.ndarray:
-        """Whether each point is classified rightly, 0 or 1 (network, point)."""
-        return _right(self.values("margin", networks))
+        """Whether each image of the test set is classified rightly, 0 or 1 (network, image)."""
+        return _right(self.values("correct", networks))
 
     @functools.cached_property
     def _accuracy(self) -> Summary:
-        return self._summary("margin", lambda margin: self._means(_right(margin)))
+        def of_block(correct: np.ndarray) -> Summary:
+            right = _right(correct)
+            return right.mean(axis=1), self._image_halvings.means(right)
+
+        return self._summary("correct", of_block)
 
     def _means(self, values: np.ndarray) -> Summary:
         """Means over what is not NaN (network, point)."""
         return _nanmean(values), self.halvings.means(values)
 
     def accuracy_shift(self, networks: Sequence[str]) -> np.ndarray:
-        """Test accuracy over each half minus that over all points (network, 2 halvings)."""
+        """Test accuracy over each half minus that over all images (network, 2 halvings)."""
         whole, halves = self._of(self._accuracy, networks)
         return halves - whole[:, None]
 
@@ -202,8 +229,9 @@ def _joined(parts: Iterable[Summary]) -> Summary:
     return np.concatenate(wholes), np.concatenate(halves)
 
 
-def _right(margin: np.ndarray) -> np.ndarray:
-    return (margin > 0).astype(float)
+def _right(correct: np.ndarray) -> np.ndarray:
+    # -1: not measured
+    return (correct == 1).astype(float)
 
 
 def unbroken(shares: np.ndarray) -> np.ndarray:

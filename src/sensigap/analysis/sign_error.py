@@ -69,7 +69,7 @@ class Environments:
         Args:
             table: the networks, with their `gap`.
             names: hyper-parameters that vary, columns of it.
-            wrong: whether each test point is classified wrongly (network, point).
+            wrong: whether each image of the test set is classified wrongly (network, image).
             rng: draws the coins.
         """
         gap = table["gap"].to_numpy(float)

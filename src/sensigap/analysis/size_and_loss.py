@@ -115,7 +115,7 @@ def _relation(
         table=table,
         x=(table[column].to_numpy(float), None),
         y=(table["gap"].to_numpy(float), points.gap(table)),
-        points=points.count,
+        points=points.images,
         names=names,
         words=(column, "gap"),
     )
@@ -145,7 +145,7 @@ def _envelope_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) 
             cluster_variance(quantile_slopes(x, gap[:, None], counts, quantile), levels),
             levels,
             halving_variance(quantile_slopes(x, points.gap(table), every, quantile)),
-            points.count,
+            points.images,
         )
         return one(question, found, settings)
 
@@ -182,7 +182,7 @@ def _best_row(table: pd.DataFrame, left_out: LeftOut, points: SharedPoints) -> R
             cluster_variance(resampled, levels),
             levels,
             halving_variance(best_percentiles(points.gap(table), loss)),
-            points.count,
+            points.images,
         )
         return one(question, found, settings)
 

@@ -1,6 +1,5 @@
 """Faults between the keys of a configuration, looked for in whatever part of it is valid."""
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -450,29 +449,33 @@ def _custom_measures(valid: Valid) -> Iterator[Fault]:
 def _test_points(valid: Valid) -> Iterator[Fault]:
     """Points of a measure are test points, and those of transitions among those of Jacobians."""
     asked = {name: valid.section("measures", name) for name in ("jacobian", "transitions")}
-    for measure, name in itertools.product(asked, valid.listed):
-        points, size = asked[measure].get("points"), valid.facts[name].test_size
-        if isinstance(points, int) and points > size:
+    #: where points of Jacobians are given -> how many, and the most that transitions take of them
+    given: dict[Path, tuple[int, int]] = {}
+    for name in valid.listed:
+        facts = valid.facts[name]
+        own = as_mapping(valid.section("datasets", name)).get("jacobian_points")
+        of_all: Path = ("measures", "jacobian", "points")
+        place = of_all if own is None else ("datasets", name, "jacobian_points")
+        most = asked["jacobian"].get("points") if own is None else own
+        paths = asked["transitions"].get("points")
+        for where, points in ((place, most), (("measures", "transitions", "points"), paths)):
+            if isinstance(points, int) and points > facts.test_size:
+                yield Fault(
+                    where, f"found {points}", f"at most {facts.test_size}, the test set of {name}"
+                )
+        least = paths if isinstance(paths, int) else facts.transition_points
+        if isinstance(most, int):
+            given[place] = most, max(least, given.get(place, (0, 0))[1])
+    for place, (most, least) in given.items():
+        if most < least:
             yield Fault(
-                ("measures", measure, "points"),
-                f"found {points}",
-                f"at most {size}, the test set of {name}",
+                place,
+                f"found {most}",
+                f"at least {least}, the points of transitions, which are among them",
+                "or lower measures.transitions.points",
             )
-    most = asked["jacobian"].get("points")
-    if not isinstance(most, int):
-        return
-    given = asked["transitions"].get("points")
-    usual = max((valid.facts[name].transition_points for name in valid.listed), default=0)
-    paths = given if isinstance(given, int) else usual
-    if paths > most:
-        yield Fault(
-            ("measures", "jacobian", "points"),
-            f"found {most}",
-            f"at least {paths}, the points of transitions, which are among them",
-            "or lower measures.transitions.points",
-        )
     seeds = [asked[measure].get("seed", 0) for measure in asked]
-    if FAULTY not in seeds and seeds[0] != seeds[1]:
+    if given and FAULTY not in seeds and seeds[0] != seeds[1]:
         yield Fault(
             ("measures", "jacobian", "seed"),
             f"found {seeds[0]}, and {seeds[1]} for transitions",

@@ -14,8 +14,9 @@ from sensigap.declarations.base import (
 )
 from sensigap.spec import NetworkSpec
 
-#: levels of noise at which the sharpness is tried, for each of its two kinds
-_LEVELS = 20
+#: levels of noise at which the sharpness is tried, for each of its two kinds: the search may take
+#: 20, and took 4 on average over the 1,740 networks of config/four.yaml
+_LEVELS = 4
 
 
 def _flops(spec: NetworkSpec, facts: DatasetFacts, settings: Settings) -> float:

@@ -33,9 +33,9 @@ def jacobian_flops(spec: NetworkSpec, facts: DatasetFacts, points: float) -> flo
 
 
 def _flops(spec: NetworkSpec, facts: DatasetFacts, settings: Settings) -> float:
-    # the common temperature comes of a forward pass of its own; the rows are carried once
+    # what is right, and the common temperature, come of a forward pass of their own
     points = min(settings["points"], facts.test_size)
-    forward = 2.0 * points * sum(weights_between(spec, facts))
+    forward = 2.0 * facts.test_size * sum(weights_between(spec, facts))
     return forward + jacobian_flops(spec, facts, points + settings["training_points"])
 
 
@@ -95,6 +95,12 @@ JACOBIAN = Measure(
                 _POINT, "float", "sum_i f_i^2 (1 - 2 f_i + sum_j f_j^2)"
             ),
             "prediction": Variable(_POINT, "int", "class of the largest logit; -1: not measured"),
+            "correct": Variable(
+                ("network", "test_image"),
+                "int",
+                "whether each image of the whole test set is classified rightly, 1 or 0; -1: not "
+                "measured",
+            ),
         }
         | by_network(
             {
@@ -181,5 +187,7 @@ JACOBIAN = Measure(
         ),
     ),
     flops=_flops,
-    stored=lambda facts, settings: 8.0 * 10 * min(settings["points"], facts.test_size),
+    stored=lambda facts, settings: (
+        8.0 * 10 * min(settings["points"], facts.test_size) + facts.test_size
+    ),
 )

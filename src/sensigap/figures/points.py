@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from sensigap import seeds
 from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.points import point_networks, points
-from sensigap.analysis.relation import bounds, logit_gradient_norm
+from sensigap.analysis.relation import bounds, classes_of, logit_gradient_norm
 from sensigap.analysis.verdicts import Settings
 from sensigap.figure_names import Caption
 from sensigap.figures.captions import Counts, counts_sentence, plural, titled
@@ -155,7 +155,7 @@ def _points(survey: xr.Dataset, networks: list[str]) -> _Points:
         network=network[large],
         dense=dense[large],
         networks=len(networks),
-        classes=len(np.unique(survey["label"].to_numpy())),
+        classes=classes_of(survey),
         silent=len(networks) * survey.sizes["sample"] - len(loss),
         tiny=int((~large).sum()),
     )

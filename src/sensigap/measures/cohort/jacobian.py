@@ -44,7 +44,8 @@ def measure(
 ) -> xr.Dataset:
     """Jacobian norms, loss and margin of networks at test points.
 
-    The mean norm at some of its training points is measured beside them.
+    The mean norm at some of its training points is measured beside them, and which images of the
+    whole test set it classifies rightly: the gap is over all of them.
 
     Args:
         members: the networks, one a stack.
@@ -58,22 +59,29 @@ def measure(
         advance: is told the share of the work that has been done since the last call.
 
     Returns:
-        Schema 'jacobian'; `sample` holds the test points in the order of the test set.
+        Schema 'jacobian'; `sample` holds the test points in the order of the test set, and
+        `test_image` stands for all of it, in that order.
     """
     samples = np.sort(test_points(images, points, seed))
-    labels = torch.from_numpy(images.test_labels[samples])
+    every_label = torch.from_numpy(images.test_labels)
+    labels = every_label[samples]
     members = [(spec, stack.to(torch.device(device))) for spec, stack in members]
     columns = {name: np.zeros((len(members), len(labels))) for name in (*_AT_POINTS, *_AVERAGED)}
     train_sensitivity, margins = np.zeros((2, len(members)))
-    parts = range(0, len(labels), max(1, POINT_BYTES // (4 * images.inputs)))
+    correct = np.zeros((len(members), len(every_label)), np.int8)
+    at_once = max(1, POINT_BYTES // (4 * images.inputs))
+    parts = range(0, len(labels), at_once)
     part_done = 1 / max(len(members) * (len(parts) + 1), 1)
-    # the temperatures come first, by a pass without Jacobians, so that these are measured once
-    for start in parts:
-        chosen = samples[start : start + parts.step]
-        x = torch.from_numpy(standardise(images.test_images[chosen]))
+    # a pass without Jacobians comes first: it gives the temperatures at which these are measured
+    asked = torch.zeros(len(every_label), dtype=torch.bool)
+    asked[samples] = True
+    for start in range(0, len(every_label), at_once):
+        part = slice(start, start + at_once)
+        x = torch.from_numpy(standardise(images.test_images[part])).double()
         for k, (_, stack) in enumerate(members):
-            z = stack.logits(x.to(stack.device, stack.dtype))[0].double()
-            margins[k] += float(_top_two_margin(z).sum()) / len(labels)
+            z = stack.to(torch.float64).logits(x.to(stack.device))[0].cpu()
+            correct[k, part] = (_margin(z, every_label[part]) > 0).numpy()
+            margins[k] += float(_top_two_margin(z[asked[part]]).sum()) / len(labels)
     for start in parts:
         part = slice(start, start + parts.step)
         x = torch.from_numpy(standardise(images.test_images[samples[part]]))
@@ -108,6 +116,7 @@ def measure(
             "jacobian_zero": ("network", zeros),
             "train_sensitivity": ("network", train_sensitivity),
             "prediction": (("network", "sample"), predictions),
+            "correct": (("network", "test_image"), correct),
             "mean_doubt": ("network", means["doubt"]),
             "low_confidence": ("network", (columns["confidence"] < LOW_CONFIDENCE).mean(1)),
             "logit_jacobian_over_margin": ("network", over_margin),
@@ -119,6 +128,12 @@ def measure(
         },
         sample_coordinates(members, samples, images.test_labels[samples]),
     )
+
+
+def _margin(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """True logit minus the best other (point,), from logits (point, class)."""
+    true = z.gather(1, labels[:, None])[:, 0]
+    return true - z.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
 def _top_two_margin(z: torch.Tensor) -> torch.Tensor:
@@ -148,7 +163,7 @@ def _point_measures(
         "logit_jacobian_norm": measured.norm("logits")[0],
         # log(1 + sum_{j != y} exp(z_j - z_y)), which keeps losses below 1e-16
         "loss": torch.logaddexp(torch.zeros_like(true), others.logsumexp(1) - true),
-        "margin": true - others.amax(1),
+        "margin": _margin(z, labels),
         "confidence": f[:, 0],
         # of the others' logits, which keeps what is below 1e-16 of 1
         "log_doubt": ordered[:, 1:].logsumexp(1) - z.logsumexp(1),
