@@ -291,13 +291,16 @@ class Estimate:
         if not totals:
             return lines[0]
         stages = sorted(totals.items(), key=lambda item: -item[1])
+        # the longest, and what else takes long enough to be waited for
         parts = ", ".join(
-            f"{stage} {duration(seconds)}" for stage, seconds in stages if seconds > 5
+            f"{stage} {duration(seconds)}"
+            for place, (stage, seconds) in enumerate(stages)
+            if seconds > 5 or not place
         )
         unit = "device and core time" if self.gpu else "core time"
         source = "by earlier timings" if self.corrections else "by the cost model alone"
         lines.append(f"  {duration(sum(totals.values()))} of {unit} ({parts}), {source}.")
-        if not self.gpu and sum(totals.values()) > 100 * 3600:
+        if not self.gpu and sum(totals.values()) > 10 * 3600:
             lines.append(f"  With GPUs about {duration(self._gpu_seconds())} of device time.")
         wall = self.wall_seconds()
         if wall is not None:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensigap import records
 from sensigap.config import Analysis
 from sensigap.design import Member
 from sensigap.factors import FACTORS
+from sensigap.needs import ARCHITECTURE, ELLIPSE_NETWORKS, PAIR_ARCHITECTURE
 from sensigap.spec import HYPERPARAMETERS
 
 if TYPE_CHECKING:
@@ -39,12 +41,32 @@ _NEAR = 0.97
 
 COLUMNS = (
     *("dataset", "kind", "name", "value", "pilots", "fitted", "share_low", "share_high"),
-    *("steps", "in_study", "expected", "expected_low", "expected_high", "needed", "outlook"),
+    *("steps", "in_study", "expected", "expected_low", "expected_high", "needed"),
+    *("architectures", "architectures_needed", "outlook"),
 )
 
 
 class PilotError(RuntimeError):
     """The pilot foretells too few networks, and the study asks to stop then."""
+
+
+def check(record: str | Path) -> None:
+    """Looks into the pilot's table, which lies beside its record.
+
+    Raises:
+        PilotError: it foretells too few networks for some claim.
+        DamagedFileError: the table is not as it was written.
+    """
+    import pandas as pd
+
+    table = Path(record).with_name("pilot.csv")
+    records.verify(record, [table])
+    if short(pd.read_csv(table)):
+        raise PilotError(
+            "The pilot foretells too few networks for some claim, and execution.pilot is stop: the "
+            f"run ends here. {table.with_suffix('.txt')} says what to change; set it to warn to go "
+            "on as it is. Pilots stay."
+        )
 
 
 def choose(members: Mapping[str, Member]) -> list[str]:
@@ -133,8 +155,6 @@ class Findings:
     table: "pd.DataFrame"
     #: in words, line by line; the first of each data set names it
     lines: tuple[str, ...]
-    #: whether some claim will hardly have the networks that it needs
-    short: bool
 
 
 def read(stores: Iterable[str | Path]) -> dict[str, Trained]:
@@ -189,11 +209,16 @@ def findings(
             rows += [{"dataset": dataset, **row} for row in made]
             lines += _told(dataset, made, known, fit_accuracy(dataset))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return Findings(table, tuple(lines), bool(table["outlook"].isin(_SHORT).any()))
+    return Findings(table, tuple(lines))
 
 
 ENOUGH, DOUBTFUL, TOO_FEW = "enough", "may be too few", "too few"
 _SHORT = (DOUBTFUL, TOO_FEW)
+
+
+def short(table: "pd.DataFrame") -> bool:
+    """Whether by a pilot's table some claim will hardly have the networks that it needs."""
+    return bool(table["outlook"].isin(_SHORT).any())
 
 
 def _claims(
@@ -202,14 +227,16 @@ def _claims(
     survey = [identity for identity, member in members.items() if member.in_survey]
     piloted = [known[identity] for identity in survey if identity in known]
     if piloted:
-        of_survey = {
-            "C0, C2": len(survey),
-            "C1": sum("ellipses" in members[identity].chosen for identity in survey),
-        }
+        with_ellipses = [i for i in survey if "ellipses" in members[i].chosen]
         row = _of_networks(("survey", "", ""), piloted)
-        for name, count in of_survey.items():
-            if count:
-                yield _foretold(row | {"name": name}, count, analysis.minimum_networks)
+        for name, networks, needed in (
+            ("C0, C2", survey, analysis.minimum_networks),
+            ("C1", with_ellipses, max(analysis.minimum_networks, ELLIPSE_NETWORKS)),
+        ):
+            if networks:
+                kinds = _architectures((members[i] for i in networks), ARCHITECTURE)
+                foretold = _foretold(row | {"name": name}, len(networks), needed)
+                yield _among(foretold, kinds, analysis.minimum_architectures)
     for factor, sides in pairs(members).items():
         whole = [
             [known[identity] for identity in identities]
@@ -221,7 +248,10 @@ def _claims(
         fits = [all(network.fitted for network in pair) for pair in whole]
         steps = _steps([network for pair in whole for network in pair])
         row = _row(("pairs", factor, ""), fits, steps)
-        yield _foretold(row, len(sides), analysis.minimum_networks)
+        both = (members[identity] for pair in sides.values() for identity in pair)
+        kinds = _architectures(both, PAIR_ARCHITECTURE)
+        foretold = _foretold(row, len(sides), analysis.minimum_networks)
+        yield _among(foretold, kinds, analysis.minimum_architectures)
         for side in FACTORS[factor].sides:
             networks = [
                 network
@@ -258,6 +288,16 @@ def _shares(
             by_share.setdefault(spec.augmentation_share, []).append(network)
     for share, networks in sorted(by_share.items()):
         yield _of_networks(("augmentation_share", "", share), networks)
+
+
+def _architectures(members: Iterable[Member], names: Sequence[str]) -> int:
+    return len({tuple(getattr(member.spec, name) for name in names) for member in members})
+
+
+def _among(row: dict[str, Any], architectures: int, needed: int) -> dict[str, Any]:
+    """A row with the architectures of the study, which must be enough even if all of them fit."""
+    few = {"outlook": TOO_FEW} if architectures < needed else {}
+    return row | {"architectures": architectures, "architectures_needed": needed} | few
 
 
 def _steps(networks: Sequence[Trained]) -> float:
@@ -318,11 +358,15 @@ def _told(
         if row["needed"] is None:
             continue
         what = "networks" if row["kind"] == "survey" else "pairs"
-        steps = "" if math.isnan(row["steps"]) else f", at {row['steps']:,.0f} steps in the median"
+        steps = (
+            "" if math.isnan(row["steps"]) else f", those after {row['steps']:,.0f} steps (median)"
+        )
+        found, least = row["architectures"], row["architectures_needed"]
+        few = f", of {found} architectures, {least} needed" if found < least else ""
         yield (
             f"  {row['name']}: {row['fitted']} of {row['pilots']} {what} fit{steps}; of "
             f"{row['in_study']} {row['expected_low']:.0f} to {row['expected_high']:.0f} are "
-            f"expected, {row['needed']} needed: {row['outlook']}"
+            f"expected, {row['needed']} needed{few}: {row['outlook']}"
         )
     shares = [row for row in rows if row["kind"] == "augmentation_share"]
     if shares:
@@ -375,6 +419,11 @@ def _advice(
                 if accuracy >= _NEAR
                 else "far from it; raise steps and width, or lower train_size."
             )
+        )
+    if any((row["architectures"] or 0) < (row["architectures_needed"] or 0) for row in rows):
+        yield (
+            "  The error of a row is over architectures (depth, width, unit; in pairs depth and "
+            "width): give these axes more values."
         )
     late = [network.fit_step for network in known.values() if network.fitted]
     if late:

@@ -6,6 +6,7 @@
 """
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,8 @@ class Results:
 
         Args:
             dataset: which; may be left out where there is one.
-            group: 'training' (learning curves), 'ellipses' or 'slices'; None for the survey itself.
+            group: 'training' (learning curves), 'ellipses', 'slices' or 'custom' (functions of one's
+                own); None for the survey itself.
 
         Returns:
             Variables along `network` and `sample` (test points), with units in their attributes.
@@ -100,11 +102,17 @@ class Results:
             Indexed by network id; `dataset` is the first column. `units` has the columns' units.
         """
         names = self.datasets if dataset is None else [self._known(dataset)]
-        return table({name: self.survey(name) for name in names})
+        return table(self._measured(names))
 
     def units(self) -> "pd.DataFrame":
         """What the columns of `table` are: `description` and `unit`, indexed by column."""
-        return units(self.survey(self.datasets[0]))
+        return units(self._measured(self.datasets))
+
+    def _measured(self, names: Sequence[str]) -> "dict[str, xr.Dataset]":
+        """Surveys by data set, with what functions of one's own said of each network."""
+        from sensigap.analysis.survey_table import with_custom
+
+        return {name: with_custom(self._stores[name]) for name in names}
 
     def claims(self) -> "pd.DataFrame":
         """The tests of the claims, a row each (`sensigap.analysis.claims.claims`)."""

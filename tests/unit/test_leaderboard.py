@@ -147,6 +147,18 @@ def test_undefined_values_are_left_out_and_counted(survey):
     assert "0 of at least 20" in none["note"]
 
 
+def test_networks_that_all_have_one_gap_have_a_row_without_numbers(survey):
+    """Of easy images every network classifies all: nothing can go with the gap."""
+    flat = survey.copy(deep=True)
+    flat["gap"][:] = 0.0
+    flat["correct"][:] = np.where(survey["correct"] < 0, -1, 1)
+    board = leaderboard({"digits": flat}, SETTINGS).set_index("measure")
+    assert board[["within", "raw", "kendall", "information", "sign_error"]].isna().all(axis=None)
+    for what in ("within", "kendall", "information", "sign error"):
+        told = f"{what} does not apply: gap is the same for all networks"
+        assert told in board.loc["sensitivity", "note"]
+
+
 def test_of_many_networks_a_seeded_choice_tells_the_conditional_information(
     survey, board, monkeypatch
 ):

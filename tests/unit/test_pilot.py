@@ -46,7 +46,8 @@ def trained(design_of, fits, accuracy=0.8):
 def findings(design_of, fits, among=None, accuracy=0.8, **analysis):
     known = trained(design_of, fits, accuracy)
     known = {identity: known[identity] for identity in among or known}
-    return pilot.findings(design_of, known, Analysis(**analysis), lambda dataset: 1.0)
+    settings = Analysis(**{"minimum_architectures": 3, **analysis})
+    return pilot.findings(design_of, known, settings, lambda dataset: 1.0)
 
 
 def row(found, **values):
@@ -150,7 +151,7 @@ def test_a_pair_fits_if_both_sides_do():
     noise = row(found, kind="pairs", name="noise")
     assert noise["fitted"] == noise["pilots"] == pairs
     assert noise["outlook"] == "enough"
-    assert found.short
+    assert pilot.short(found.table)
     sides = found.table[(found.table["kind"] == "side") & (found.table["name"] == "labels")]
     assert sorted(sides["fitted"]) == [0, pairs]
     assert any("side random" in line or "side true" in line for line in found.lines)
@@ -167,7 +168,7 @@ def test_outlook_goes_by_the_number_needed(fitted, outlook):
         everyone, known, Analysis(minimum_networks=80 + fitted // 2), lambda _: 1.0
     )
     assert row(found, name="C0, C2")["outlook"] == outlook
-    assert found.short == (outlook != "enough")
+    assert pilot.short(found.table) == (outlook != "enough")
 
 
 def test_advice_names_the_axis_and_what_is_missing():
@@ -187,10 +188,33 @@ def test_advice_names_the_axis_and_what_is_missing():
     assert "0.985 in the median: nearly there" in text
 
 
-def test_nothing_is_advised_where_enough_fits():
+def test_too_few_architectures_are_too_few_however_many_fit():
+    """The error of a row is over them: nine are no ten, if all networks fit."""
     everyone = members()
+    survey = [member.spec for member in everyone.values() if member.in_survey]
+    kinds = len({(spec.depth, spec.width, spec.unit) for spec in survey})
+    enough = findings(everyone, lambda spec: True, minimum_architectures=kinds)
+    assert row(enough, name="C0, C2")["outlook"] == "enough"
+    few = findings(everyone, lambda spec: True, minimum_architectures=kinds + 1)
+    assert row(few, name="C0, C2")["outlook"] == "too few"
+    assert any(f"of {kinds} architectures, {kinds + 1} needed: too few" in x for x in few.lines)
+    assert any("give these axes more values" in line for line in few.lines)
+    # a pair's sides may differ in their units
+    of_pairs = {(m.spec.depth, m.spec.width) for m in everyone.values() if "labels" in m.pairs}
+    assert row(few, kind="pairs", name="labels")["architectures"] == len(of_pairs)
+
+
+def test_c1_needs_more_networks_than_the_others():
+    everyone = members(measures={"ellipses": {"share": 1}})
+    found = findings(everyone, lambda spec: True)
+    assert row(found, name="C0, C2")["needed"] == 20
+    assert row(found, name="C1")["needed"] == 30
+
+
+def test_nothing_is_advised_where_enough_fits():
+    everyone = members(measures={"ellipses": {"share": 0.5}})
     found = findings(everyone, lambda spec: True, pilot.choose(everyone))
-    assert not found.short
+    assert not pilot.short(found.table)
     assert not [line for line in found.lines if "Seldom" in line or "do not fit" in line]
     assert all("enough" in line for line in found.lines[1:])
 

@@ -184,15 +184,20 @@ def stale_record(stage):
 def pilot_settings():
     """What decides the pilot's findings beside the cohorts trained."""
     analysis = RUN.study.analysis
-    return {"design": RUN.design_digest(), "needed": analysis.minimum_networks}
+    needed = analysis.minimum_networks, analysis.minimum_architectures
+    return {"design": RUN.design_digest(), "needed": needed}
 
 
-def pilot_before(cohort):
-    """The pilot's findings where they decide whether a cohort is trained at all."""
+def pilot_before(cohort=None):
+    """That the pilot has passed, where that decides whether what follows is done at all.
+
+    Args:
+        cohort: one to be trained; None: anything else.
+    """
     waits = RUN.study.execution.pilot == "stop" and RUN.pilots
-    if not waits or cohort in RUN.pilot_cohorts or RUN.trained(cohort):
+    if not waits or cohort in RUN.pilot_cohorts:
         return []
-    return [f"{STUDY}/pilot.csv"]
+    return ancient(f"{STUDY}/pilot.passed")
 
 
 def stale_table(output):

@@ -17,6 +17,7 @@ for MEASURE in MEASURES.values():
             stale=lambda wildcards, measure=MEASURE.name: stale_measure(
                 measure, wildcards.cohort
             ),
+            passed=pilot_before(),
         output:
             directory(f"{STUDY}/measures/{{cohort}}/{MEASURE.name}.zarr"),
         log:

@@ -34,7 +34,9 @@ rule train:
             data_store(wildcards.cohort), RUN.trained(wildcards.cohort)
         ),
         stale=lambda wildcards: stale_training(wildcards.cohort),
-        pilot=lambda wildcards: pilot_before(wildcards.cohort),
+        passed=lambda wildcards: (
+            [] if RUN.trained(wildcards.cohort) else pilot_before(wildcards.cohort)
+        ),
     output:
         weights="results/networks/{cohort}/weights.safetensors",
         training=directory("results/networks/{cohort}/training.zarr"),
@@ -82,3 +84,21 @@ rule pilot:
         "Looking at the pilot"
     script:
         "../scripts/pilot.py"
+
+
+rule pilot_passed:
+    """Ends a run whose pilot foretells too few networks, where `execution.pilot` is stop."""
+    input:
+        table=f"{STUDY}/pilot.csv",
+        record=f"{STUDY}/{RECORDS['pilot']}",
+    output:
+        f"{STUDY}/pilot.passed",
+    log:
+        f"{STUDY}/logs/pilot_passed.log",
+    localrule: True
+    conda:
+        "../../envs/sensigap.yaml"
+    message:
+        "Looking whether to go on"
+    script:
+        "../scripts/pilot_passed.py"

@@ -21,6 +21,7 @@ if __name__ == "__main__":
             attributes=provenance(
                 configuration=study.model_dump(mode="json"),
                 images=store_name(dataset, study.facts(dataset)),
+                image_shape=study.facts(dataset).shape,
                 classes=study.facts(dataset).classes,
                 made_by=digest(snakemake.params.settings, snakemake.params.code),
             ),

@@ -14,13 +14,13 @@ from sensigap.analysis.relation_rows import SPEARMAN, interaction_question, rela
 from sensigap.analysis.relations import Relation
 from sensigap.analysis.shared_points import SharedPoints, unbroken
 from sensigap.analysis.survey_table import (
-    ARCHITECTURE,
     LeftOut,
     architecture_names,
     networks_table,
 )
 from sensigap.analysis.verdicts import Finding, Question, Row, answer, one, union
 from sensigap.factors import FACTORS, Factor
+from sensigap.needs import ARCHITECTURE, PAIR_ARCHITECTURE
 
 #: what of each network a pair compares
 _COLUMNS = {
@@ -33,8 +33,6 @@ _COLUMNS = {
     "steps_done": "steps_done",
     "train_loss": "train_loss",
 }
-#: the clusters of pairs: a pair's sides may differ in their units
-PAIR_ARCHITECTURE = ("depth", "width")
 #: hyper-parameters that make the sides of pairs on augmentation
 AUGMENTATION = ("augmentation", "augmentation_share")
 #: by which the rows of pairs may be mixed, and are shown

@@ -121,7 +121,9 @@ class _Cells:
         for group, pairs in self.groups:
             of_pairs = weights[self.i[pairs]] * weights[self.j[pairs]]
             found[group // 2, group % 2] += ordered[:, pairs].astype(float) @ of_pairs
-        found = found.reshape(self.count, 2, 2, len(ordered) // 2, -1)[:, :, ::-1]
+        # with the last size by name: where no pair has different gaps there are no cells to count
+        kinds = self.count, 2, 2, len(ordered) // 2, weights.shape[1]
+        found = found.reshape(kinds)[:, :, ::-1]
         return np.where(self.same[:, None, None, None, None], found + found[:, ::-1], 2 * found)
 
     def share(self, tables: np.ndarray) -> np.ndarray:

@@ -21,9 +21,8 @@ from sensigap.analysis.verdicts import (
     union,
 )
 from sensigap.kinds import ELLIPSE_KINDS, STATES
+from sensigap.needs import ELLIPSE_NETWORKS
 
-#: STUDY asks for this many networks, whatever the smallest number of the other claims
-MINIMUM_NETWORKS = 30
 ANCHORS = np.pi * np.array([1, 3, 5]) / 3
 MIDPOINTS = np.pi * np.array([0, 2, 4]) / 3
 #: half-width of the windows around anchors and midpoints
@@ -373,7 +372,7 @@ class _PathRows:
             self.settings,
             compute,
             architectures=len(np.unique(self.architecture[kept])),
-            minimum=max(self.settings.minimum_networks, MINIMUM_NETWORKS),
+            minimum=max(self.settings.minimum_networks, ELLIPSE_NETWORKS),
         )
 
 

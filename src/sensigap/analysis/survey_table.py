@@ -2,17 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sensigap import survey as stores
+from sensigap.declarations.custom import CUSTOM, predictor
+from sensigap.needs import ARCHITECTURE
 from sensigap.spec import HYPERPARAMETERS
 
 #: what may vary between the networks of a survey; seeds are no hyper-parameters
 COMPARED = tuple(name for name, (_, record) in HYPERPARAMETERS.items() if record.compared)
-#: networks with these in common are one architecture: the cluster of C0 and C2
-ARCHITECTURE = ("depth", "width", "unit")
 
 
 @dataclasses.dataclass
@@ -44,6 +46,11 @@ class LeftOut:
             text += ": " + ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
         return text
 
+    @staticmethod
+    def of_none(text: str) -> bool:
+        """Whether such a text is of nothing at all: the design holds none of what is counted."""
+        return text.startswith("0 of 0 ")
+
 
 def networks_table(survey: xr.Dataset) -> pd.DataFrame:
     """All networks of a survey, one row each, indexed by id.
@@ -71,6 +78,25 @@ def architecture_names(table: pd.DataFrame, columns: Sequence[str] = ARCHITECTUR
     """The text of each row's values in `columns`, which make it one architecture."""
     rows = table[list(columns)].itertuples(index=False, name=None)
     return ["-".join(map(str, values)) for values in rows]
+
+
+def with_custom(store: Path) -> xr.Dataset:
+    """A survey, with what functions of one's own said as a variable each, named as their rows are.
+
+    Raises:
+        FileNotFoundError, SchemaError, DamagedFileError: as `sensigap.survey.read`.
+    """
+    survey = stores.read(store, "survey")
+    if not stores.has_group(store, CUSTOM.group):
+        return survey
+    said = stores.read(store, CUSTOM.name, group=CUSTOM.group, verified=True)
+    values = said["value"].reindex(network=survey["network"])
+    return survey.assign(
+        {
+            predictor(label).variable: values.sel(function=label, drop=True).variable
+            for label in said["function"].to_numpy().tolist()
+        }
+    )
 
 
 def survey_members(survey: xr.Dataset) -> tuple[pd.DataFrame, LeftOut]:

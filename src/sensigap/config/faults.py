@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import functools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,12 @@ Path = tuple[str | int, ...]
 #: the kinds of blocks of a survey
 SEARCHES = ("grid", "random", "rows")
 UNKNOWN_KEY = "unknown key"
+#: what the JSON schema calls values that are neither lists nor mappings
+_SINGLE = ("integer", "number", "boolean", "string")
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+_WITH_POINT = "YAML reads an exponent only with a point and a sign, as in 1.0e-3"
+# Python refuses to read thousands of digits
+_WHOLE, _FRACTION = re.compile(r"[+-]?\d{1,40}"), re.compile(r"[+-]?\d{1,40}\.\d*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +218,7 @@ def from_pydantic(error: ValidationError, mapping: Mapping[str, Any]) -> list[Fa
                     path,
                     f"found {written(detail['input'])}",
                     allowed_text(node),
-                    _remedy(detail["input"], node),
+                    _remedy(detail["input"], path, mapping),
                 )
             )
     unknown = {fault.path for fault in faults if fault.found == UNKNOWN_KEY}
@@ -246,35 +253,128 @@ def _at(mapping: Any, path: Path) -> Any:
     return value
 
 
-def _remedy(value: Any, node: Mapping[str, Any]) -> str:
-    """What the writer of a faulty value probably meant."""
-    node, _ = without_null(node)
-    kind, options = node.get("type"), node.get("enum", [])
-    if isinstance(value, bool) and str(value).lower() in options:
-        word = str(value).lower()
-        return f'write "{word}" in quotes: without them YAML reads a truth value'
-    if options:
-        return near_miss(value, options)
-    if isinstance(value, str) and kind in ("integer", "number", "boolean"):
-        if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-            return "YAML reads an exponent only with a point and a sign, as in 1.0e-3"
-        if re.fullmatch(r"[+-]?\d+(\.\d*)?|true|false", value):
-            return f"write {value} without quotes"
-    if isinstance(value, int | float) and kind == "string" and "const" not in node:
-        return f'write "{written(value)}" in quotes'
-    if isinstance(value, float) and kind == "integer" and value.is_integer():
-        return f"write {int(value)}"
+def _remedy(value: Any, path: Path, mapping: Mapping[str, Any]) -> str:
+    """What the writer of a faulty value probably meant; '' where that cannot be told.
+
+    What it says to write has no fault by itself.
+    """
+    node, _ = without_null(node_at(path, mapping))
+    kind = node.get("type")
+    if value is None:
+        return _for_null(path, node, mapping)
+    if kind == "array":
+        return _as_list(value, path, node)
     if isinstance(value, list) and kind in ("integer", "number", "boolean", "string"):
         return "one value here; lists of values stand under axes"
-    if kind == "array" and isinstance(value, (int, float, str)):
-        return f"write [{written(value)}]"
-    if value is None:
-        return (
-            "write {} to take every default"
-            if kind == "object"
-            else "leave the key out for its default"
-        )
-    return ""
+    if path[0] == "survey" and len(path) == 2 and not isinstance(value, dict):
+        return f"write {_block(value)}"
+    return _as_single(value, path, node)
+
+
+def _for_null(path: Path, node: Mapping[str, Any], mapping: Mapping[str, Any]) -> str:
+    """What to write in the place of null."""
+    if isinstance(path[-1], int) and node.get("type") != "object":
+        return "take it out of the list"
+    parent, _ = without_null(node_at(path[:-1], mapping))
+    if path[-1] in parent.get("required", []):
+        return ""
+    if node.get("type") != "object":
+        return "leave the key out for its default"
+    empty = "properties" in node and not node.get("required")
+    return "write {} to take every default" if empty else ""
+
+
+def _as_list(value: Any, path: Path, node: Mapping[str, Any]) -> str:
+    """How what is no list is written where one stands."""
+    items, _ = without_null(node.get("items", {}))
+    if items.get("type") not in _SINGLE:
+        # a list of mappings
+        if isinstance(value, dict):
+            return "make it a list: put - before its first key, or [ ] around it"
+        return f"write [{_block(value) if path == ('survey',) else '{width: 16, depth: 2}'}]"
+    if _is_exponent(value, items):
+        return _WITH_POINT
+    meant = _meant(value, items)
+    return f"write [{written(meant)}]" if _fits(meant, items) else ""
+
+
+def _block(value: Any) -> str:
+    """A block of the survey as an example, of the kind that a text names."""
+    match value:
+        case "random":
+            return "{search: random, draws: 2, axes: {width: [16, 32]}}"
+        case "rows":
+            return "{search: rows, rows: [{width: 16, depth: 2}]}"
+    return "{search: grid, axes: {width: [16, 32]}}"
+
+
+def _as_single(value: Any, path: Path, node: Mapping[str, Any]) -> str:
+    """How one value is written where one stands."""
+    options = node.get("enum", [])
+    if _is_exponent(value, node):
+        return _WITH_POINT
+    meant = _meant(value, node)
+    if type(meant) is type(value) or not _fits(meant, node):
+        return near_miss(value, options) if options else ""
+    if isinstance(value, bool) and options:
+        return f"write {written(meant)} in quotes: without them YAML reads a truth value"
+    if isinstance(value, str):
+        return f"write {written(meant)} without quotes"
+    if isinstance(meant, str):
+        remedy = f"write {written(meant)} in quotes"
+        if len(path) == 1:
+            # Snakemake takes quotes away and reads a number all the same
+            remedy += f", or on the command line --config '{path[0]}=!!str {meant}'"
+        return remedy
+    return f"write {written(meant)}"
+
+
+def _is_exponent(value: Any, node: Mapping[str, Any]) -> bool:
+    """Whether a number was meant that YAML reads as text."""
+    number = node.get("type") in ("integer", "number")
+    return number and isinstance(value, str) and _EXPONENT.fullmatch(value) is not None
+
+
+def _meant(value: Any, node: Mapping[str, Any]) -> Any:
+    """A value of the type that stands at a node, where it can be read so; else itself."""
+    kind = node.get("type")
+    match value:
+        case bool() | int() | float() if kind == "string":
+            return str(value).lower() if isinstance(value, bool) else written(value)
+        case float() if kind == "integer" and value.is_integer():
+            return int(value)
+        case "true" | "false" if kind == "boolean":
+            return value == "true"
+        case str() if kind in ("integer", "number") and _WHOLE.fullmatch(value):
+            return int(value)
+        case str() if kind == "number" and _FRACTION.fullmatch(value):
+            return float(value)
+    return value
+
+
+def _fits(value: Any, node: Mapping[str, Any]) -> bool:
+    """Whether one value is allowed at a node."""
+    match node.get("type"):
+        case "string":
+            return (
+                isinstance(value, str)
+                and value in node.get("enum", [value])
+                and value == node.get("const", value)
+                and re.search(node.get("pattern", ""), value) is not None
+            )
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer" | "number" as kind:
+            types = int if kind == "integer" else (int, float)
+            return (
+                isinstance(value, types)
+                and not isinstance(value, bool)
+                and node.get("minimum", value) <= value <= node.get("maximum", value)
+                and value > node.get("exclusiveMinimum", -math.inf)
+                and value < node.get("exclusiveMaximum", math.inf)
+                and value % node.get("multipleOf", 1) == 0
+            )
+    return False
 
 
 def in_file_order(faults: Iterable[Fault], mapping: Mapping[str, Any]) -> list[Fault]:

@@ -114,6 +114,8 @@ def _text(path: File) -> str:
                 "combine values under axes instead of listing networks as rows",
             )
         return path.read_bytes().decode("utf-8")
+    except ConfigError:  # which is a ValueError too
+        raise
     except UnicodeDecodeError as error:
         raise _one(
             str(path),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sensigap.report.claims import VERDICTS
+from sensigap.report.claims import ABSENT, SHOWN
 from sensigap.report.content import effect_text
 
 #: rows that answer the first question, and the measure that it is about
@@ -24,9 +24,9 @@ def answers(table: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
         board: the leaderboard.
 
     Returns:
-        One mapping a data set: `dataset`; `sentences`; `supported`, a count in words; and
-        `others`, the primary rows that are not supported, as `key`, `id`, `verdict` and its
-        `style`.
+        One mapping a data set: `dataset`; `sentences`; `supported`, a count in words; `others`,
+        the primary rows that are not supported, as `key`, `id`, `verdict` and its `style`; and
+        `absent`, those that the study does not ask for, which do not count, in the same way.
     """
     found = []
     for name, of_dataset in table.groupby("dataset", sort=False):
@@ -34,7 +34,8 @@ def answers(table: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
         measures = {
             row["measure"]: row for row in board[board["dataset"] == name].to_dict("records")
         }
-        primary = [row for row in rows.values() if row["primary"]]
+        named = [row for row in rows.values() if row["primary"]]
+        primary = [row for row in named if row["verdict"] != ABSENT]
         others = [row for row in primary if row["verdict"] != "supported"]
         sentences = [_relation(rows), _rival(measures)]
         found.append(
@@ -43,18 +44,20 @@ def answers(table: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
                 "sentences": [sentence for sentence in sentences if sentence],
                 "supported": f"{len(primary) - len(others)} of {len(primary)} primary rows are "
                 "supported",
-                "others": [
-                    {
-                        "key": row["key"],
-                        "id": f"{name}-{row['key']}",
-                        "verdict": row["verdict"],
-                        "style": VERDICTS[row["verdict"]][0],
-                    }
-                    for row in others
-                ],
+                "others": [_listed(row) for row in others],
+                "absent": [_listed(row) for row in named if row["verdict"] == ABSENT],
             }
         )
     return found
+
+
+def _listed(row: Row) -> dict[str, str]:
+    return {
+        "key": row["key"],
+        "id": f"{row['dataset']}-{row['key']}",
+        "verdict": row["verdict"],
+        "style": SHOWN[row["verdict"]][0],
+    }
 
 
 def _relation(rows: Mapping[str, Row]) -> str:

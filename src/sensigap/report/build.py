@@ -11,14 +11,14 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from sensigap import survey as stores
 from sensigap.analysis.bootstrap import level_text
 from sensigap.analysis.leaderboard import COLUMNS as LEADERBOARD_COLUMNS
+from sensigap.analysis.survey_table import with_custom
 from sensigap.figure_names import FIGURE_SUFFIXES, Caption
 from sensigap.files import written_whole
 from sensigap.report import content
 from sensigap.report.answer import answers
-from sensigap.report.claims import VERDICTS
+from sensigap.report.claims import SHOWN
 from sensigap.report.explore import explorer
 from sensigap.report.facts import facts, write_bundle
 from sensigap.report.tables import write_tables
@@ -86,9 +86,9 @@ def build(
         ValueError: the table of claims or the leaderboard lacks columns.
     """
     output = Path(output)
-    table = _read_table(Path(claims), _CLAIMS_COLUMNS)
+    table = content.asked_apart(_read_table(Path(claims), _CLAIMS_COLUMNS))
     board = _read_table(Path(leaderboard), LEADERBOARD_COLUMNS)
-    opened = {name: stores.read(path, "survey") for name, path in surveys.items()}
+    opened = {name: with_custom(path) for name, path in surveys.items()}
     if flat:
         write_tables(opened, flat, flat.with_suffix(".columns.csv"))
     stems = {name: Path(stem) for name, stem in figures.items()}
@@ -106,7 +106,7 @@ def build(
         reading=_READING,
         legend=[
             {"word": word, "style": style, "meaning": meaning}
-            for word, (style, meaning) in VERDICTS.items()
+            for word, (style, meaning) in SHOWN.items()
         ],
         answers=answers(table, board),
         glance=content.glance(table),

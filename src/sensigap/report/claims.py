@@ -112,3 +112,13 @@ VERDICTS = {
 }
 #: what stands in the place of a verdict where a row is to compare with
 NONE = "none"
+#: and where nobody asked: the table's verdict is 'too few networks' then, as STATISTICS has it
+ABSENT = "not in this study"
+#: all that rows are counted and listed by, as `VERDICTS`
+SHOWN = VERDICTS | {
+    ABSENT: (
+        "absent",
+        "nothing to test: the configuration asks for no such pairs (factors) or networks (survey, "
+        "share of ellipses)",
+    )
+}

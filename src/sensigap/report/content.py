@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sensigap.analysis.survey_table import LeftOut
+from sensigap.analysis.verdicts import TOO_FEW
 from sensigap.factors import FACTORS
 from sensigap.progress import duration
-from sensigap.report.claims import CLAIMS, NONE, VERDICTS, Claim
+from sensigap.report.claims import ABSENT, CLAIMS, NONE, SHOWN, VERDICTS, Claim
 from sensigap.report.timings import foreseen
 from sensigap.spec import STATUSES
 
@@ -20,7 +22,7 @@ LONG = 60
 #: ending of a control's key; the rest is the key of the row that it stands beside
 _CONTROL = ".untrained"
 #: verdicts whose reason must not be overlooked; it stands first among the row's remarks
-_REASONED = ("mixed", "does not speak", "too few networks")
+_REASONED = ("mixed", "does not speak", TOO_FEW)
 #: statistics of the leaderboard, in the order of its columns
 LEADERBOARD_STATISTICS = ("within", "raw", "kendall", "information", "sign_error", "behind")
 #: sign of a measure's association with the gap -> in words
@@ -31,6 +33,15 @@ GROUPS = {
     "ellipses": "in_ellipses",
     "slices": "in_slices",
 }
+
+
+def asked_apart(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of claims, where rows that the study does not ask for have the verdict `ABSENT`.
+
+    They are about pairs of a factor, or networks, of which the design holds none, and had too few.
+    """
+    absent = (table["verdict"] == TOO_FEW) & table["left_out"].astype(str).map(LeftOut.of_none)
+    return table.assign(verdict=table["verdict"].mask(absent.astype(bool), ABSENT))
 
 
 def claim_blocks(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -82,7 +93,7 @@ def glance(table: pd.DataFrame) -> dict[str, Any]:
                 "cells": [
                     [
                         {"style": style, "text": f"{int(count[word])} {word}"}
-                        for word, (style, _) in VERDICTS.items()
+                        for word, (style, _) in SHOWN.items()
                         if count.get(word, 0)
                     ]
                     for count in counts
@@ -94,7 +105,7 @@ def glance(table: pd.DataFrame) -> dict[str, Any]:
 
 def _claim_row(row: pd.Series) -> dict[str, Any]:
     word = row["verdict"]
-    style = VERDICTS[word][0] if word in VERDICTS else "none"
+    style = SHOWN[word][0] if word in SHOWN else "none"
     control = str(row["key"]).endswith(_CONTROL)
     details = [row["test"], *(row[name] for name in ("left_out", "remarks"))]
     prefixes = ["", "left out: ", ""]
@@ -206,9 +217,10 @@ def summary(table: pd.DataFrame, surveys: Mapping[str, xr.Dataset]) -> str:
     )
     counts = table["verdict"].value_counts()
     words = [f"{int(counts[word])} {word}" for word in VERDICTS if counts.get(word, 0)]
+    absent = f"; {int(counts[ABSENT])} {ABSENT}" if counts.get(ABSENT, 0) else ""
     return (
         f"{total:,} networks on {', '.join(surveys)}, {fitted:,} of which fit their training set. "
-        f"Verdicts of the primary rows: {', '.join(words) or 'none'}."
+        f"Verdicts of the primary rows: {', '.join(words) or 'none'}{absent}."
     )
 
 

@@ -1,5 +1,6 @@
-"""What a run took and on what, how it is cited, and all its tables and figures in one file."""
+"""What a run is of, took and on what, how it is cited; all its tables and figures in one file."""
 
+import json
 import os
 import platform
 import zipfile
@@ -12,6 +13,7 @@ from sensigap.progress import duration
 from sensigap.report.timings import foreseen
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import xarray as xr
 
@@ -33,18 +35,18 @@ def facts(
     at_work: float,
     expected: Mapping[str, float],
 ) -> list[Fact]:
-    """Time, machine, code and how to cite.
+    """Data sets, time, machine, code and how to cite.
 
     Args:
         study: its name.
-        surveys: data set -> its survey, whose attributes are read.
+        surveys: data set -> its survey, of which sizes and attributes are read.
         timings: of `read_timings`.
         at_work: seconds in which a job ran, of `seconds_at_work`.
         expected: stage -> seconds of its jobs by the cost model.
     """
     first = next(iter(surveys.values())).attrs if surveys else {}
     code, device = (str(first.get(name, "unknown")) for name in ("code", "device"))
-    found = []
+    found = [Fact(f"Data set {name}", _data(survey)) for name, survey in surveys.items()]
     if len(timings):
         text = (
             f"{duration(at_work)} with a job at work, {duration(timings['wall_s'].sum())} of jobs"
@@ -64,6 +66,36 @@ def facts(
             "an Empirical Study. ICLR 2018, arXiv 1802.08760. CITATION.cff in the code holds both.",
         ),
     ]
+
+
+def _data(survey: "xr.Dataset") -> str:
+    """Images, classes, and test points of norms and transitions where those are not all.
+
+    What a survey of an earlier version does not hold is left out.
+    """
+    images = survey.sizes["test_image"]
+    text = (
+        f"{_range(survey['train_size'].to_numpy())} training images and {images:,} test images"
+    )
+    if "image_shape" in survey.attrs:
+        size = " × ".join(map(str, json.loads(survey.attrs["image_shape"])))
+        text += f" of {size} (channels × height × width)"
+    if "classes" in survey.attrs:
+        text += f", {survey.attrs['classes']} classes"
+    told = []
+    if survey.sizes["sample"] < images:
+        told.append(f"Jacobian norms at {survey.sizes['sample']:,} of the test images")
+    points = survey["transitions_points"].to_numpy()
+    points = points[points >= 0]
+    if len(points) and points.min() < images:
+        told.append(f"transitions at {_range(points)} of the test images")
+    return "; ".join([text, *told]) + "."
+
+
+def _range(counts: "np.ndarray") -> str:
+    """'150', or '150 to 300' where networks have different ones."""
+    least, most = int(counts.min()), int(counts.max())
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def machine() -> str:

@@ -23,7 +23,7 @@ def table(surveys: "Mapping[str, xr.Dataset]") -> "pd.DataFrame":
     return pd.concat(parts.values())
 
 
-def units(survey: "xr.Dataset") -> "pd.DataFrame":
+def units(surveys: "Mapping[str, xr.Dataset]") -> "pd.DataFrame":
     """What the columns of `table` are, see `Results.units`."""
     import pandas as pd
 
@@ -31,6 +31,7 @@ def units(survey: "xr.Dataset") -> "pd.DataFrame":
         "dataset": ("data set", ""),
         **{
             str(name): (variable.attrs["long_name"], variable.attrs["units"])
+            for survey in surveys.values()
             for name, variable in survey.variables.items()
             if variable.dims == ("network",) and name != "network"
         },
@@ -51,7 +52,7 @@ def write_tables(surveys: "Mapping[str, xr.Dataset]", networks: Path, columns: P
     """
     for made, path in (
         (table(surveys), networks),
-        (units(next(iter(surveys.values()))), columns),
+        (units(surveys), columns),
     ):
         with written_whole(Path(path)) as temporary:
             made.to_csv(temporary, float_format="%.10g", lineterminator="\n")

@@ -91,10 +91,12 @@ def measure(
                 try:
                     values[row, column] = _number(function(network, data))
                 except Exception as error:
+                    reference = functions[label]["function"]
+                    line = custom.failed_at(error, custom.source(reference))
                     raise CustomMeasureError(
-                        f"{functions[label]['function']}, of measure {label!r}, failed on network "
-                        f"{spec.id}: {type(error).__name__}: {error}. Expected a number; try it "
-                        "with sensigap.open(...).network(id)"
+                        f"{reference}, of measure {label!r}, failed {f'at {line} ' if line else ''}"
+                        f"on network {spec.id}: {custom.in_words(error)}. Expected a number; try "
+                        "it with sensigap.open(...).network(id)"
                     ) from error
             if math.isinf(values[row, column]):
                 values[row, column] = math.nan
