@@ -47,22 +47,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _publish(study: Path, target: Path, *, weights: bool, zipped: bool) -> int:
-    import shutil
-
     from sensigap.integrity import DamagedFileError
-    from sensigap.publish import PublishError, publish
+    from sensigap.publish import PublishError, publish, zip_of
     from sensigap.results import ResultsError
 
     try:
-        publish(study, target, weights=weights)
+        publish(study, target, weights=weights, zipped=zipped)
     except (PublishError, ResultsError, DamagedFileError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(f"{_of_system(error, study)}\n")
+        return 1
     sys.stderr.write(f"{study} is published in {target}; its README.md says what is in it.\n")
     if zipped:
-        file = shutil.make_archive(str(target), "zip", target.parent, target.name)
-        sys.stderr.write(f"The same is in {file}.\n")
+        sys.stderr.write(f"The same is in {zip_of(target)}.\n")
     return 0
+
+
+def _of_system(error: OSError, folder: Path) -> str:
+    """What the system refused, in one line; errors of this project say it themselves."""
+    if type(error).__module__.startswith("sensigap.") or error.errno is None:
+        return error.strerror or str(error)
+    return (
+        f"{error.filename or folder}: {error.strerror}; expected files of {folder} that this user "
+        "may read and write: mend that, then give the command again."
+    )
 
 
 def _adopt(folder: Path) -> int:
@@ -70,8 +80,8 @@ def _adopt(folder: Path) -> int:
 
     try:
         found = adopt(folder)
-    except FileNotFoundError as error:
-        sys.stderr.write(f"{error}\n")
+    except OSError as error:
+        sys.stderr.write(f"{_of_system(error, folder)}\n")
         return 1
     for line in found:
         sys.stderr.write(f"{line}\n")

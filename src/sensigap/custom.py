@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-#: what jobs can import, and the process that plans them may not, where conda makes their environment
+#: what jobs can import and the process that plans them may not, where conda makes theirs
 _OF_JOBS = frozenset({"torch", "torchvision", "safetensors"})
 #: this package's folder
 _OURS = Path(__file__).resolve().parent

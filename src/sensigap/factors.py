@@ -67,11 +67,6 @@ class Side:
             or self.instead.get("batch_size") == FULL_BATCH
         )
 
-    @property
-    def adjective(self) -> str:
-        """`words` before a noun: 'full-batch'."""
-        return self.words.replace(" ", "-")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Factor:

@@ -43,15 +43,13 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     earlier processes left there when they were killed is taken away.
 
     Raises:
-        WriteError: the disk is full or write-protected.
+        WriteError: the disk is full or write-protected, or there is no folder beside `path`, nor
+            can one be made.
     """
     path = Path(path)
     folder: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(path)
-        made = tempfile.mkdtemp(f"~{os.getpid()}.tmp", f"{_prefix(path)}{_host()}~", path.parent)
-        folder = Path(made)
+        folder = _beside(path)
         yield folder / path.name
         _as_others_write(folder / path.name)
         _flush(folder / path.name)
@@ -64,6 +62,25 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     finally:
         if folder is not None:
             _take_away(folder)
+
+
+def _beside(path: Path) -> Path:
+    """A new folder beside `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(path)
+        made = tempfile.mkdtemp(f"~{os.getpid()}.tmp", f"{_prefix(path)}{_host()}~", path.parent)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        # a file, or a folder of the system's own such as /proc, has the place of the folder
+        there = next((p for p in path.parents if os.path.lexists(p)), path.parent)
+        found, remedy = "is no folder", f"take {there} away, or name another place"
+        if there.is_dir():
+            found, remedy = "takes no new files", "name another place"
+        raise WriteError(
+            error.errno,
+            f"{path} cannot be written: {there} {found}; expected a folder to write in: {remedy}.",
+        ) from error
+    return Path(made)
 
 
 def _take_away(folder: Path) -> None:
@@ -186,9 +203,9 @@ def refusal(error: Exception, path: Path | None = None) -> WriteError | None:
     """
     if isinstance(error, WriteError):
         return None
-    if isinstance(error, OSError):
-        number = error.errno
-    else:
+    number = getattr(error, "errno", None)
+    if number is None:
+        # shutil's copy of a folder gathers its errors in words too
         found = _IN_WORDS.search(str(error))
         number = int(found[1] or found[2]) if found else None
     if number is None or number not in _REFUSED:

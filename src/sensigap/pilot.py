@@ -229,13 +229,13 @@ def _claims(
     if piloted:
         with_ellipses = [i for i in survey if "ellipses" in members[i].chosen]
         row = _of_networks(("survey", "", ""), piloted)
-        for name, networks, needed in (
+        for name, identities, needed in (
             ("C0, C2", survey, analysis.minimum_networks),
             ("C1", with_ellipses, max(analysis.minimum_networks, ELLIPSE_NETWORKS)),
         ):
-            if networks:
-                kinds = _architectures((members[i] for i in networks), ARCHITECTURE)
-                foretold = _foretold(row | {"name": name}, len(networks), needed)
+            if identities:
+                kinds = _architectures((members[i] for i in identities), ARCHITECTURE)
+                foretold = _foretold(row | {"name": name}, len(identities), needed)
                 yield _among(foretold, kinds, analysis.minimum_architectures)
     for factor, sides in pairs(members).items():
         whole = [

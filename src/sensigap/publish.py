@@ -5,6 +5,7 @@ Images are not in it, which belong to others; weights are where they are asked f
 
 import importlib.util
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +19,12 @@ from sensigap.cohorts import WEIGHTS
 from sensigap.config.documentation import markdown_table
 from sensigap.figure_names import FIGURES
 from sensigap.files import written_whole
-from sensigap.results import Results
+from sensigap.results import SUMS, Results
 from sensigap.schema import GROUPS
 
 if TYPE_CHECKING:
     import xarray as xr
 
-#: checksums as `sha256sum --check` reads them
-SUMS = "SHA256SUMS"
 #: a record, and what it speaks for in words
 _TABLES = {
     "claims": "the tests of the claims, one row each",
@@ -40,32 +39,48 @@ class PublishError(RuntimeError):
     """Results cannot be published as they are, or not to that place."""
 
 
-def publish(study: str | Path, target: str | Path, *, weights: bool = False) -> Path:
+def publish(
+    study: str | Path, target: str | Path, *, weights: bool = False, zipped: bool = False
+) -> Path:
     """Copies a study's results, verified, to a new folder.
 
     Args:
         study: its folder, such as `results/demo`.
         target: the new folder, which must not exist.
         weights: whether all networks' weights go with it.
+        zipped: whether a new zip file of it is made beside it, see `zip_of`.
 
     Returns:
         The target.
 
     Raises:
         ResultsError: the study has no results.
-        PublishError: it was not run to its end, or the target exists.
+        PublishError: it was not run to its end, weights that are asked for are not there, or the
+            target or its zip file exists.
         DamagedFileError: something is not as it was written.
+        WriteError: the target cannot be written.
     """
     study, target = Path(study), Path(target)
     results = Results(study)
-    if target.exists():
+    if os.path.lexists(target):
         raise PublishError(f"{target} exists: expected a new folder; name another, or delete it")
+    if zipped and os.path.lexists(zip_of(target)):
+        raise PublishError(
+            f"{zip_of(target)} exists: expected a new zip file; name another folder, or delete it"
+        )
     parts = [f"{name}.record.json" for name in (*_TABLES, "report")] + ["figures/record.json"]
     missing = [name for name in parts if not (study / name).exists()]
     if missing:
         raise PublishError(
             f"{study} lacks {', '.join(missing)}: expected a study that was run to its end; run "
             "the workflow, then publish"
+        )
+    cohorts = results.cohorts if weights else []
+    of_cohorts = {cohort: results.weights(cohort) for cohort in cohorts}
+    if absent := [str(file) for file in of_cohorts.values() if not file.exists()]:
+        raise PublishError(
+            f"{', '.join(absent)} missing: expected the networks' weights; run the workflow, then "
+            "publish its results, or publish without --weights"
         )
     for name in parts:
         records.verify(study / name)
@@ -85,11 +100,10 @@ def publish(study: str | Path, target: str | Path, *, weights: bool = False) -> 
             store = Path("survey") / f"{dataset}.zarr"
             shutil.copytree(study / store, folder / store, ignore=_UNWANTED)
             stores.verify(folder / store)
-        if weights:
-            for cohort in results.cohorts:
-                of_cohort = folder / "networks" / cohort
-                of_cohort.mkdir(parents=True)
-                shutil.copyfile(results.weights(cohort), of_cohort / WEIGHTS)
+        for cohort, source in of_cohorts.items():
+            of_cohort = folder / "networks" / cohort
+            of_cohort.mkdir(parents=True)
+            shutil.copyfile(source, of_cohort / WEIGHTS)
         first = results.survey(results.datasets[0])
         (folder / "configuration.yaml").write_text(_configuration(first), encoding="utf-8")
         (folder / "README.md").write_text(_readme(results, weights=weights), encoding="utf-8")
@@ -99,7 +113,15 @@ def publish(study: str | Path, target: str | Path, *, weights: bool = False) -> 
             if path.is_file()
         ]
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    if zipped:
+        with written_whole(zip_of(target)) as archive:
+            shutil.make_archive(str(archive.with_suffix("")), "zip", target.parent, target.name)
     return target
+
+
+def zip_of(target: Path) -> Path:
+    """The zip file of a published folder, beside it."""
+    return target.with_name(f"{target.name}.zip")
 
 
 def _beside(record: Path, study: Path) -> Iterator[str]:

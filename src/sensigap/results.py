@@ -15,6 +15,9 @@ from sensigap.cohorts import WEIGHTS
 from sensigap.report.tables import table, units
 from sensigap.schema import GROUPS
 
+#: of a published folder: checksums as `sha256sum --check` reads them
+SUMS = "SHA256SUMS"
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -64,8 +67,8 @@ class Results:
 
         Args:
             dataset: which; may be left out where there is one.
-            group: 'training' (learning curves), 'ellipses', 'slices' or 'custom' (functions of one's
-                own); None for the survey itself.
+            group: 'training' (learning curves), 'ellipses', 'slices' or 'custom' (functions of
+                one's own); None for the survey itself.
 
         Returns:
             Variables along `network` and `sample` (test points), with units in their attributes.
@@ -163,7 +166,8 @@ class Results:
                 network has it.
 
         Raises:
-            ResultsError: no network, or several, have that id.
+            ResultsError: no network, or several, have that id, or the study was published without
+                weights.
             DamagedFileError: the weights are missing or damaged.
         """
         from sensigap import weights
@@ -176,21 +180,59 @@ class Results:
             )
         (name,) = matching
         file = self.weights(self._cohorts[name])
+        if self._published and not file.exists():
+            raise self._weights_missing(name, self._cohorts[name])
         for specs, stack in weights.load(file):
             for place, spec in enumerate(specs):
                 if spec.id == name:
                     return stack.sequential(place).eval()
         raise ResultsError(f"{file} does not hold network {name}: run the workflow again")
 
+    @property
+    def _published(self) -> bool:
+        """Whether this is a copy for an archive, which no run makes anything of again."""
+        return (self.folder / SUMS).exists()
+
+    def _weights_missing(self, network: str, cohort: str) -> ResultsError:
+        inside = self.folder / "networks" / cohort / WEIGHTS
+        if inside.relative_to(self.folder).as_posix() in (self.folder / SUMS).read_text("utf-8"):
+            return ResultsError(
+                f"{inside} is missing, the weights of network {network}: expected them as they "
+                "were published; copy the folder again"
+            )
+        return ResultsError(
+            f"{self.folder} was published without weights: expected those of network {network} in "
+            f"{inside}. Publish the study with them, by `sensigap publish <study> <new folder> "
+            "--weights`, or open its own folder under results/"
+        )
+
     def images(self, dataset: str | None = None) -> "Images":
-        """The data set's images and labels, pixels as published."""
+        """The data set's images and labels, pixels as published.
+
+        Raises:
+            ResultsError: there is no such data set, or its images are not beside the study's
+                folder: they are not published with it.
+            DamagedFileError: the store is not as it was written.
+        """
         from sensigap.datasets import store
 
-        survey = self.survey(self._known(dataset))
-        return store.load(self.folder.parent / "datasets" / f"{survey.attrs['images']}.zarr")
+        dataset = self._known(dataset)
+        name = self.survey(dataset).attrs["images"]
+        path = self.folder.parent / "datasets" / f"{name}.zarr"
+        if not self._published or path.exists():
+            return store.load(path)
+        raise ResultsError(
+            f"{path} is missing, the images of {dataset}: data sets are not published with a "
+            f"study. Copy it there from results/datasets where the study was run, or run "
+            f"{self.folder / 'configuration.yaml'} to make it, and open the study under results/"
+        )
 
     def inputs(self, dataset: str | None = None) -> Any:
-        """The test images as networks take them: a float32 tensor (sample, d), standardised."""
+        """The test images as networks take them: a float32 tensor (sample, d), standardised.
+
+        Raises:
+            ResultsError, DamagedFileError: as `images`.
+        """
         import torch
 
         from sensigap.datasets.images import standardise

@@ -12,6 +12,7 @@ from sensigap import survey as stores
 from sensigap.analysis.bootstrap import DoesNotApply
 from sensigap.analysis.claims import COLUMNS, Settings, claims, write_claims
 from sensigap.analysis.errors import Estimate
+from sensigap.analysis.survey_table import LeftOut
 from sensigap.analysis.verdicts import (
     VERDICTS,
     Finding,
@@ -486,6 +487,14 @@ def test_stores_without_ellipses_are_read(tmp_path):
     c1 = found[found["claim"] == "C1"]
     assert set(c1["verdict"]) == {"too few networks", "none"}
     assert (c1["n"] == 0).all()
+
+
+def test_what_the_design_does_not_hold_is_told_by_what_was_left_out():
+    assert LeftOut.of_none(str(LeftOut(0, "pairs")))
+    some = LeftOut(10, "pairs")
+    assert not LeftOut.of_none(str(some))
+    some.add("with neither side fitted", 10)
+    assert not LeftOut.of_none(str(some))
 
 
 def test_missing_store_is_named(tmp_path):

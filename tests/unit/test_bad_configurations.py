@@ -464,6 +464,9 @@ def test_what_lies_where_a_file_is_named(make, expected, tmp_path):
     with pytest.raises(config.ConfigError) as error:
         reading.check_file(path)
     assert [words for words in [str(path), *expected] if words not in str(error.value)] == []
+    # no error within an error
+    (fault,) = error.value.faults
+    assert fault.found.startswith("found ")
 
 
 def test_a_file_that_may_not_be_read(monkeypatch, tmp_path):
@@ -523,7 +526,7 @@ def test_values_from_the_command_line_are_what_their_keys_hold():
         ({"defaults": {"steps": "ten"}}, 'defaults.steps: found "ten"'),
         ({"defaults": {"steps": "9" * 5_000}}, "defaults.steps: found"),
         ({"defaults": "steps"}, 'defaults: found "steps"'),
-        ({"study": 2026}, 'write "2026" in quotes'),
+        ({"study": 2026}, "or on the command line --config 'study=!!str 2026'"),
         ({"survey": [{"search": ["grid"]}]}, "survey[0].search"),
         ({"nowhere": {"deep": ["1"]}}, "nowhere: unknown key"),
     ],
@@ -533,6 +536,13 @@ def test_nonsense_from_the_command_line_is_told(given, words):
     with pytest.raises(config.ConfigError) as error:
         config.load(command_line.typed({**base, **given}, given))
     assert words in str(error.value)
+
+
+def test_a_name_of_digits_is_given_as_the_remedy_says():
+    parse = pytest.importorskip("snakemake.cli").parse_config
+    assert parse(['study="2026"']) == {"study": 2026}
+    given = parse(["study=!!str 2026", "data_root=!!str 017"])
+    assert command_line.typed(given, given) == {"study": "2026", "data_root": "017"}
 
 
 # --- documents after the schema -------------------------------------------------------------------

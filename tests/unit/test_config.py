@@ -1,7 +1,10 @@
 """Configuration: what is accepted, and that every fault is told, by name and all at once."""
 
 import copy
+import functools
 import json
+import operator
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +14,11 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sensigap import config, spec, units
 from sensigap.config import documentation, models
-from sensigap.config.faults import written_path
+from sensigap.config.faults import from_pydantic, written_path
 from sensigap.factors import FACTORS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -247,6 +251,40 @@ FAULTS = {
         small(survey=grid(depth=3)),
         {"survey[0].axes.depth": ["found 3", "write [3]"]},
     ),
+    "one value of the wrong type where a list stands": (
+        small(survey=grid(depth="3", labels=True)),
+        {
+            "survey[0].axes.depth": ['found "3"', "write [3]"],
+            "survey[0].axes.labels": ["found true", 'write ["true"]'],
+        },
+    ),
+    "the word for a block": (
+        small(survey="grid"),
+        {"survey": ['found "grid"', "write [{search: grid, axes: {width: [16, 32]}}]"]},
+    ),
+    "words for blocks": (
+        small(survey=["random", "rows"]),
+        {
+            "survey[0]": ["write {search: random, draws: 2, axes: {"],
+            "survey[1]": ["write {search: rows, rows: [{"],
+        },
+    ),
+    "a block without its list": (
+        small(survey=grid(width=[8])[0]),
+        {"survey": ["found {search", "put - before its first key"]},
+    ),
+    "a word for a row": (
+        small(survey=[{"search": "rows", "rows": "relu"}]),
+        {"survey[0].rows": ['found "relu"', "write [{width: 16, depth: 2}]"]},
+    ),
+    "null for what must be there": (
+        small(survey=None),
+        {"survey": ["found null; allowed: a list with at least one item, each a mapping"]},
+    ),
+    "null in a list": (
+        small(survey=grid(width=[8, None])),
+        {"survey[0].axes.width[1]": ["found null", "take it out of the list"]},
+    ),
     "not a number": (
         small(defaults={"gain": float("nan")}),
         {"defaults.gain": ["found nan; allowed: a number from 0.001"]},
@@ -431,8 +469,8 @@ FAULTS = {
             }
         ),
         {
-            "factors.batch.axes.batch_size[0]": ["below 500", "minibatch side"],
-            "factors.lbfgs.axes.batch_size[0]": ["below 500", "minibatch side"],
+            "factors.batch.axes.batch_size[0]": ["below 500", 'for the side "minibatch" of a pair'],
+            "factors.lbfgs.axes.batch_size[0]": ["below 500", 'the side "momentum, minibatch" of'],
         },
     ),
     "stop: loss without a target": (
@@ -557,8 +595,14 @@ FAULTS = {
             }
         ),
         {
-            "factors.lbfgs.axes.steps": ["found 2 values", "several pairs"],
-            "factors.batch.axes.batch_size": ["found 2 values", "several pairs"],
+            "factors.lbfgs.axes.steps": [
+                'found 2 values; allowed: one value: the side "L-BFGS, full batch" does not use',
+                "several pairs",
+            ],
+            "factors.batch.axes.batch_size": [
+                'found 2 values; allowed: one value: the side "full batch" does not use it',
+                "several pairs",
+            ],
         },
     ),
     "too few images for ellipses": (
@@ -680,6 +724,39 @@ def test_damage_anywhere_is_told_without_a_traceback(damages):
         config.load(mapping)
     except config.ConfigError:
         assert faults_of(mapping)
+
+
+def _set(mapping, path, value):
+    """A mapping with another value at a path."""
+    changed = copy.deepcopy(mapping)
+    *parents, last = path
+    functools.reduce(operator.getitem, parents, changed)[last] = value
+    return changed
+
+
+def _fault_at(mapping, path):
+    """The fault of a value by itself, whatever other keys hold; None where there is none."""
+    try:
+        models.Study.model_validate(mapping)
+    except ValidationError as error:
+        return next((f for f in from_pydantic(error, mapping) if f.path[: len(path)] == path), None)
+    return None
+
+
+@pytest.mark.parametrize("path", list(_paths(_SOUND))[1:], ids=written_path)
+def test_what_a_remedy_says_is_no_fault(path):
+    odd = [None, *("grid", "rows", "random", "3", "0.5", "1e-3", "true"), 0, 3, 2.0, True]
+    for value in odd:
+        fault = _fault_at(_set(_SOUND, path, value), path)
+        remedy = fault.remedy if fault else ""
+        if remedy.startswith("write "):
+            meant = re.split(" without quotes| in quotes| to take every", remedy[6:])[0]
+            assert _fault_at(_set(_SOUND, path, yaml.safe_load(meant)), path) is None, str(fault)
+        if remedy.startswith(("leave the key out", "take it out")):
+            without = copy.deepcopy(_SOUND)
+            *parents, last = path
+            del functools.reduce(operator.getitem, parents, without)[last]
+            models.Study.model_validate(without)
 
 
 # --- what is made from the models -----------------------------------------------------------------

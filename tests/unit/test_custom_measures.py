@@ -1,6 +1,8 @@
 """Functions of one's own: found, refused, called, and on the leaderboard."""
 
+import importlib.util
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -52,7 +54,20 @@ def nothing(network, data):
 
 
 def fails(network, data):
+    data.spec.depth
     raise KeyError("no such thing")
+
+
+def asserts(network, data):
+    assert len(data.test_images) == 0
+
+
+def deeper(network, data):
+    return fails(network, data)
+
+
+def layers(network, data):
+    return network(data.test_images[:, 1:])
 
 
 def text(network, data):
@@ -106,10 +121,36 @@ def test_what_is_no_number_is_missing(folder, images):
     assert np.isnan(measured(images, "nothing")[1]["value"]).all()
 
 
-@pytest.mark.parametrize(("name", "why"), [("fails", "KeyError"), ("text", "ValueError")])
-def test_a_function_that_fails_names_the_network(folder, images, name, why):
-    with pytest.raises(CustomMeasureError, match=rf"mine.py:{name}, .* {spec(width=8).id}: {why}"):
+#: function -> the line in which it fails, '' where all of it ran; and what it says
+FAILING = {
+    "fails": ('    raise KeyError("no such thing")', "KeyError: 'no such thing'"),
+    "deeper": ('    raise KeyError("no such thing")', "KeyError: 'no such thing'"),
+    "asserts": ("    assert len(data.test_images) == 0", "AssertionError"),
+    # in torch, and asked for here
+    "layers": ("    return network(data.test_images[:, 1:])", "RuntimeError: "),
+    "text": ("", "ValueError: could not convert string to float: 'many'"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_function_that_fails_names_its_line_and_the_network(folder, images, name):
+    with pytest.raises(CustomMeasureError) as raised:
         measured(images, name)
+    text, why = str(raised.value), FAILING[name][1]
+    line = FAILING[name][0] and f"at mine.py:{FILE.splitlines().index(FAILING[name][0]) + 1} "
+    assert text.startswith(
+        f"mine.py:{name}, of measure {name!r}, failed {line}on network {spec(width=8).id}: {why}"
+    )
+    assert "\n" not in text
+    assert text.endswith(". Expected a number; try it with sensigap.open(...).network(id)")
+
+
+def test_a_function_that_is_only_imported_is_told_by_its_own_file(folder, images):
+    (folder / "other.py").write_text("def theirs(network, data):\n    return 1 / 0\n")
+    (folder / "mine.py").write_text("from other import theirs\n")
+    where = re.escape(f"failed at {folder / 'other.py'}:2 on network")
+    with pytest.raises(CustomMeasureError, match=rf"{where} .*ZeroDivisionError: division by zero"):
+        measured(images, "theirs")
 
 
 def test_the_data_are_those_of_the_network(folder, images, monkeypatch):
@@ -138,7 +179,7 @@ REFUSED = {
     ":norm": "not of the form",
     "theirs.py:norm": "there is no theirs.py",
     "theirs:norm": "there is no module theirs",
-    "mine.py:norms": "defines no norms; it defines LARGEST, common, drawn, fails",
+    "mine.py:norms": "defines no norms; it defines LARGEST, asserts, common, deeper",
     "broken.py:norm": "broken.py is not Python",
 }
 
@@ -151,6 +192,79 @@ def test_what_is_not_there_is_told_before_anything_runs(folder, reference):
     text = REFUSED[reference]
     with pytest.raises(config.ConfigError, match=f"(?s)measures.custom.functions.*{text}"):
         config.load(mapping({"a measure": reference}))
+
+
+#: lines of a file -> what is told of them
+NOT_THERE = {
+    "import nosuchmodule": r"bad.py:3 imports nosuchmodule, which is neither beside it nor install",
+    "import math, nosuchmodule.sub as sub": "bad.py:3 imports nosuchmodule,",
+    "from nosuchmodule import this": "bad.py:3 imports nosuchmodule,",
+    "from nosuchmodule.sub import this": "bad.py:3 imports nosuchmodule,",
+    "from . import helper_beside": "bad.py:3 imports relatively",
+    "import beside_fails": "beside_fails.py:1 imports nosuchmodule,",
+    "import beside_broken": "beside_broken.py is not Python",
+}
+
+
+@pytest.mark.parametrize("line", NOT_THERE)
+def test_an_import_of_what_is_not_there_is_told_before_anything_runs(folder, line):
+    (folder / "bad.py").write_text(f'"""Mine."""\n\n{line}\n\n\ndef norm(network, data): ...\n')
+    (folder / "beside_fails.py").write_text("import nosuchmodule, bad\n")
+    (folder / "beside_broken.py").write_text("def (:\n")
+    with pytest.raises(CustomMeasureError, match=NOT_THERE[line]):
+        custom.source("bad.py:norm")
+    with pytest.raises(config.ConfigError, match=f"measures.custom.functions.*{NOT_THERE[line]}"):
+        config.load(mapping({"a measure": "bad.py:norm"}))
+
+
+def test_imports_are_looked_for_without_importing(folder, monkeypatch):
+    text = """
+from __future__ import annotations
+import builtins, os.path, helper_beside, mine
+import torch.nn, torchvision.nosuch, safetensors
+from helper_beside import TWO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import nosuchmodule
+try:
+    import nosuchmodule
+except ImportError:
+    nosuchmodule = None
+
+def norm(network, data):
+    import nosuchmodule
+"""
+    (folder / "good.py").write_text(text)
+    (folder / "helper_beside.py").write_text("import good, torch\nraise ValueError\n")
+    (folder / "packages").mkdir()
+    find = importlib.util.find_spec
+    # the process that plans a run may have no torch
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: name[:5] != "torch" and find(name)
+    )
+    assert custom.source("good.py:norm").name == "good.py"
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("from math import nosuch", "ImportError: cannot import name 'nosuch' from 'math'"),
+        ("import torch.nosuch", "ModuleNotFoundError: No module named 'torch.nosuch'"),
+        ("x = torch", "NameError: name 'torch' is not defined"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+        ("import beside", "NameError: name 'torch' is not defined"),
+    ],
+)
+def test_a_file_that_fails_as_it_is_imported_is_told_in_a_line(folder, lines, why):
+    (folder / "bad.py").write_text(f"def norm(network, data): ...\n\n{lines}\n")
+    (folder / "beside.py").write_text("torch\n")
+    with pytest.raises(CustomMeasureError) as raised:
+        custom.load("bad.py:norm")
+    text = str(raised.value)
+    assert text.startswith(f"bad.py:3 fails when it is imported: {why}")
+    assert text.endswith(". Expected a file that Python imports; try python bad.py")
+    assert "\n" not in text
 
 
 @pytest.mark.parametrize(

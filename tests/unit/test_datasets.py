@@ -198,7 +198,8 @@ def test_images_that_are_not_as_published_are_refused(monkeypatch, tmp_path):
         datasets.prepare("digits", tmp_path / "odd.zarr")
     for part in (
         "expected 10 classes, found 2",
-        "train: expected images uint8 (500, 1, 8, 8), found uint8 (3, 1, 2, 2)",
+        "train: expected images (image, channel, row, column) uint8 (500, 1, 8, 8), found uint8 "
+        "(3, 1, 2, 2)",
         "train: expected labels from 0 to 9, found 0 to 12",
         "train: image 1 is constant",
         "test: expected 1297 labels, found 2",

@@ -54,7 +54,7 @@ try:
 except ConfigError as error:
     assert len(error.faults) == 2
     assert "factors.scale.axes.gain: the factor's own hyper-parameter" in str(error)
-    assert "found 2 values; allowed: one value: the large-weights side does not" in str(error)
+    assert 'found 2 values; allowed: one value: the side "large weights" does not' in str(error)
 else:
     raise AssertionError("a factor's own axis is allowed")
 

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import signal
 
 import pytest
@@ -97,6 +98,27 @@ def test_a_full_disk_is_one_clear_error(tmp_path, error):
     with pytest.raises(WriteError, match=r"out cannot be written: No space left.*run again"):
         fail()
     assert left(tmp_path) == []
+
+
+def test_a_copy_that_finds_a_full_disk_is_one_clear_error(tmp_path):
+    # shutil.copytree gathers errors
+    error = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
+    with (
+        pytest.raises(WriteError, match=r"out cannot be written: No space left.*run again"),
+        written_whole(tmp_path / "out"),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("name", ["file/out", "file/deep/out", "link/out"])
+def test_a_file_where_a_folder_is_due_is_told(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    place = tmp_path / name.partition("/")[0]
+    told = rf"{name} cannot be written: {place} is no folder; expected a folder.*take .* away"
+    with pytest.raises(WriteError, match=told), written_whole(tmp_path / name):
+        pass
+    assert left(tmp_path) == ["file", "link"]
 
 
 def test_a_limit_on_files_is_told_and_nothing_is_left(tmp_path):

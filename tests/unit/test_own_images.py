@@ -408,15 +408,19 @@ FOLDERS = {
     "mixed sizes": (
         mixed_sizes,
         [
-            "train/cat/odd00.png (7 x 5 pixels)",
+            "train/cat/odd00.png (7 pixels high and 5 wide)",
             "and 35 more",
-            "other sizes than 6 x 5 pixels, which 12 have",
+            "other sizes than 6 pixels high and 5 wide, which 12 have",
             "set resize and centre_crop",
         ],
     ),
     "smaller than the crop": (
         small_ones,
-        ["train/cat/small00.png (2 x 2 pixels)", "and 35 more", "smaller than centre_crop 4"],
+        [
+            "train/cat/small00.png (2 pixels high and 2 wide)",
+            "and 35 more",
+            "smaller than centre_crop 4",
+        ],
     ),
     "all smaller than the crop": (crop_above_all, ["and 7 more: smaller than centre_crop 40"]),
     "CMYK": (
@@ -533,7 +537,8 @@ FOLDERS = {
             "train/cat/zero.png: it is empty",
             "train/dog/words.png: no whole picture",
             "train/dog/note: no picture by its ending",
-            "test/cat/large.png (9 x 9 pixels): other sizes than 6 x 5 pixels",
+            "test/cat/large.png (9 pixels high and 9 wide): other sizes than 6 pixels high and 5 "
+            "wide, which",
             "test/dog/flat.png: every pixel is the same",
             "test/dog/gone.png: a link to nowhere",
             "train/fish: a class that test lacks",
@@ -797,7 +802,11 @@ ARRAYS = {
     ),
     "train and test of other sizes": (
         saved(test_images=pixels(1, (4, 9, 9))),
-        ["test_images[0] (9 x 9 pixels)", "other sizes than 6 x 5 pixels", "set resize"],
+        [
+            "test_images[0] (9 pixels high and 9 wide)",
+            "other sizes than 6 pixels high and 5 wide",
+            "set resize",
+        ],
     ),
     "constant images": (
         saved(test_images=np.zeros((4, HEIGHT, WIDTH), np.uint8)),
@@ -805,7 +814,7 @@ ARRAYS = {
     ),
     "smaller than the crop": (
         crop_of_arrays,
-        ["train_images[0] (6 x 5 pixels)", "and 5 more: smaller than centre_crop 20"],
+        ["train_images[0] (6 pixels high and 5 wide)", "and 5 more: smaller than centre_crop 20"],
     ),
     "a class of one image": (
         one_file(labels=np.array([0, 1] * 5 + [2, 3])),
@@ -1343,7 +1352,9 @@ def test_mixed_sizes_are_mended_by_resize_and_crop(place):
     images = read(folder="pictures", preparation=Preparation(resize=4, centre_crop=4))
     assert images.train_images.shape == (46, 1, 4, 4)
     # resize alone leaves them of several heights
-    with pytest.raises(own.SourceError, match=r"other sizes than 5 x 4 pixels.*centre_crop"):
+    with pytest.raises(
+        own.SourceError, match=r"other sizes than 5 pixels high and 4 wide.*centre_crop"
+    ):
         read(folder="pictures", preparation=Preparation(resize=4))
 
 
@@ -1875,3 +1886,20 @@ def test_image_folders_stand_in_for_published_files(tmp_path, monkeypatch):
     (tmp_path / "sets" / "cifar-10-batches-py").mkdir()
     assert config.load(mapping).source("cifar10") is None
     assert config.load(mapping).facts("cifar10") == KNOWN["cifar10"]
+
+
+def test_test_images_that_are_training_images_too_are_told(capsys):
+    arrays()
+    facts(arrays="mine.npz")
+    assert "WARNING" not in capsys.readouterr().err
+    with np.load("mine.npz") as kept:
+        whole = dict(kept)
+    whole["test_images"][:2] = whole["train_images"][3:5]
+    np.savez("both.npz", **whole)
+    count = len(whole["test_images"])
+    facts(arrays="both.npz")
+    told = capsys.readouterr().err
+    assert f"WARNING: 2 of {count} test images of mine are training images too" in told
+    # known from the first look: it is said once
+    again(arrays="both.npz")
+    assert "WARNING" not in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from made_up_results import COHORT, SPECS, write_study, write_tables
 from sensigap.__main__ import main
 from sensigap.integrity import DamagedFileError
 from sensigap.publish import PublishError, publish
+from sensigap.results import ResultsError
 
 
 @pytest.fixture
@@ -68,10 +70,69 @@ def test_networks_come_with_it_where_they_are_asked_for(study, tmp_path, monkeyp
     torch.testing.assert_close(network[0].weight, weight)
 
 
-def test_nothing_that_exists_is_overwritten(study, tmp_path):
+def test_nothing_that_exists_is_overwritten(study, tmp_path, capsys):
     (tmp_path / "there").mkdir()
-    with pytest.raises(PublishError, match="exists: expected a new folder"):
-        publish(study, tmp_path / "there")
+    (tmp_path / "dead link").symlink_to("nowhere")
+    for name in ("there", "dead link"):
+        with pytest.raises(PublishError, match="exists: expected a new folder"):
+            publish(study, tmp_path / name)
+    (tmp_path / "new.zip").write_text("of somebody")
+    assert main(["publish", str(study), str(tmp_path / "new"), "--zip"]) == 1
+    assert "new.zip exists: expected a new zip file; name" in capsys.readouterr().err
+    assert (tmp_path / "new.zip").read_text() == "of somebody"
+    assert not (tmp_path / "new").exists()
+    # which nobody asked for
+    publish(study, tmp_path / "new")
+
+
+def test_a_place_that_takes_no_folder_is_told(study, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    places = {
+        tmp_path / "file" / "new": f"{tmp_path / 'file'} is no folder; expected a folder",
+        tmp_path / "file" / "deep" / "new": f"{tmp_path / 'file'} is no folder; expected a folder",
+    }
+    if Path("/proc/self").exists():
+        places["/proc/new"] = "/proc takes no new files; expected a folder to write in: name"
+    for target, told in places.items():
+        assert main(["publish", str(study), str(target)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"{target} cannot be written: {told}")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_the_system_refuses_is_told_in_a_line(study, tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "claims.csv")
+
+    monkeypatch.setattr("sensigap.publish.publish", refuse)
+    monkeypatch.setattr("sensigap.adopt.adopt", refuse)
+    for command in (["publish", str(study), str(tmp_path / "new")], ["adopt", str(study.parent)]):
+        assert main(command) == 1
+        assert capsys.readouterr().err.startswith(
+            f"claims.csv: Permission denied; expected files of {command[1]} that this user may"
+        )
+
+
+def test_a_published_folder_says_what_is_not_in_it(study, tmp_path, capsys):
+    without = sensigap.open(publish(study, tmp_path / "published" / "without"))
+    with pytest.raises(ResultsError, match=r"published without weights.*--weights"):
+        without.network(SPECS[0].id)
+    for ask in (without.inputs, without.images):
+        with pytest.raises(ResultsError, match=r"digits-1234.zarr is missing.*are not published"):
+            ask("digits")
+    again = ["publish", str(without.folder), str(tmp_path / "again"), "--weights"]
+    assert main(again) == 1
+    assert "weights.safetensors missing: expected the networks' weights" in capsys.readouterr().err
+    # what is lost on the way is another matter
+    lost = sensigap.open(publish(study, tmp_path / "published" / "with", weights=True))
+    lost.weights(COHORT).unlink()
+    with pytest.raises(ResultsError, match=r"is missing.*as they were published; copy the folder"):
+        lost.network(SPECS[0].id)
+    # beside the folder they are found
+    (tmp_path / "results" / "datasets").rename(tmp_path / "published" / "datasets")
+    (tmp_path / "results" / "networks").rename(tmp_path / "published" / "networks")
+    assert without.network(SPECS[0].id)(without.inputs("digits")).shape[1] == 10
 
 
 @pytest.mark.parametrize("lacking", ["claims.record.json", "report.record.json"])

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import synthetic
 from sensigap import survey as stores
-from sensigap.analysis.claims import COLUMNS
+from sensigap.analysis.claims import COLUMNS, Settings, write_claims
 from sensigap.analysis.leaderboard import COLUMNS as BOARD_COLUMNS
 from sensigap.figure_names import FIGURE_SUFFIXES, Caption
 from sensigap.figures import Drawn, save
@@ -33,6 +33,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.open, self.addresses, self.images, self.ids = [], [], [], []
         self.rows, self.text, self.tags, self.sources = [], "", set(), []
+        self.facts = []
         self.feed(text)
         self.close()
         assert self.open == [], self.open
@@ -49,6 +50,8 @@ class Page(HTMLParser):
             self.sources.append(given)
         if tag == "tr":
             self.rows.append("")
+        if tag == "dt":
+            self.facts.append("")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -62,6 +65,8 @@ class Page(HTMLParser):
         self.text += data
         if "tr" in self.open:
             self.rows[-1] += " " + data.strip()
+        if {"dt", "dd"} & {*self.open}:
+            self.facts[-1] = f"{self.facts[-1]} {data}".strip()
 
 
 def claim(name, dataset, quantity, verdict, **given):
@@ -302,6 +307,72 @@ def test_claims_are_explained_and_counted_at_a_glance(page):
     assert "larger ones generalize better" in page.text
     assert "Verdicts of the primary rows: 1 supported, 1 contradicted, 1 not supported" in (
         page.text
+    )
+
+
+def test_what_nobody_asked_for_is_told_apart_from_too_few_networks(study, tmp_path):
+    # random labels alone; ellipses of no network
+    pairs = {"labels": 40, "unit": 4}
+    survey = synthetic.survey(networks=60, samples=40, transition_points=20, pairs=pairs)
+    survey["in_ellipses"] = np.False_ & survey["in_ellipses"]
+    store, claims = tmp_path / "digits.zarr", tmp_path / "claims.csv"
+    stores.write(survey, store, "survey")
+    write_claims({"digits": store}, claims, Settings(bootstrap=200, halvings=20))
+    written = claims.read_bytes()
+    output = tmp_path / "report.html"
+    build(
+        **study | {"claims": claims, "figures": {}, "surveys": {"digits": store}, "output": output}
+    )
+    page = Page(output.read_text(encoding="utf-8"))
+    assert claims.read_bytes() == written
+    table = pd.read_csv(claims)
+    few = table[table["verdict"] == "too few networks"]
+    absent = few[few["left_out"].str.startswith("0 of 0 ")]
+    named = absent.loc[absent["primary"], "key"].tolist()
+    asked = {"C1.order.different", "C1.order.one", "C1.transitions"}
+    assert {*named} == asked | {"C3.batch", "C4.augmentation", "C6.noise"}
+    # pairs that are asked for, and too few
+    assert "C4.unit" in {*few["key"]} - {*absent["key"]}
+    text = " ".join(page.text.split())
+    assert f" of {table['primary'].sum() - len(named)} primary rows are supported" in text
+    assert f". Not in this study: {', '.join(named)}." in text
+    assert "; too few networks: C4.unit" in text
+    assert "1 too few networks; 6 not in this study." in text
+    rows = [" ".join(row.split()) for row in page.rows]
+    (glance,) = [row for row in rows if row.startswith("C1 ")]
+    assert glance.endswith("3 not in this study")
+    for _, row in few.iterrows():
+        word = "not in this study" if row["key"] in {*absent["key"]} else "too few networks"
+        assert any(text.startswith(f"{word} digits {row['quantity']}") for text in rows), row["key"]
+
+
+def test_every_data_set_is_told_in_a_line(study, page, tmp_path):
+    # surveys of earlier versions hold neither size nor number of classes
+    expected = "500 training images and 40 test images."
+    assert [text for text in page.facts if text.startswith("Data set")] == [
+        f"Data set digits {expected}",
+        f"Data set MNIST {expected}",
+    ]
+    surveys = {"all": {"samples": 40, "transition_points": 40}}
+    surveys["some"] = {"samples": 1_200, "others": 800, "transition_points": 60, "ragged": True}
+    stored = {name: tmp_path / f"{name}.zarr" for name in surveys}
+    for name, asked in surveys.items():
+        stores.write(
+            synthetic.survey(networks=12, pairs=0, **asked),
+            stored[name],
+            "survey",
+            attributes=stores.provenance(image_shape=(3, 32, 16), classes=100),
+        )
+    output = tmp_path / "report.html"
+    build(**study | {"figures": {}, "surveys": stored, "output": output})
+    told = Page(output.read_text(encoding="utf-8")).facts
+    size = "of 3 × 32 × 16 (channels × height × width), 100 classes"
+    assert told[0] == f"Data set all 500 training images and 40 test images {size}."
+    points = stores.read(stored["some"], "survey")["transitions_points"].to_numpy()
+    points = points[points >= 0]
+    assert told[1] == (
+        f"Data set some 500 training images and 2,000 test images {size}; Jacobian norms at 1,200 "
+        f"of the test images; transitions at {points.min()} to {points.max()} of the test images."
     )
 
 

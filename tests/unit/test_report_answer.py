@@ -104,6 +104,16 @@ def test_what_is_not_supported_is_named():
     assert found["others"][0]["id"] == "digits-C2.raw"
 
 
+def test_what_nobody_asked_for_is_listed_apart_and_does_not_count():
+    table = claims().replace({"verdict": {"does not speak": "not in this study"}})
+    (found,) = answers(table, board())
+    assert found["supported"] == "2 of 2 primary rows are supported"
+    assert found["others"] == []
+    assert [(row["key"], row["id"], row["style"]) for row in found["absent"]] == [
+        ("C4.unit", "digits-C4.unit", "absent")
+    ]
+
+
 def test_each_data_set_has_its_answer():
     table = pd.concat([claims(), claims(dataset="mnist", within="not supported")])
     found = answers(table, board())

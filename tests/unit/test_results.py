@@ -1,16 +1,21 @@
 """A study's results opened by name."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
 
 import sensigap
+import synthetic
 from made_up_results import SPECS, write_study
 from sensigap import survey as stores
+from sensigap.analysis.survey_table import with_custom
 from sensigap.datasets.sources import read_digits
 from sensigap.integrity import DamagedFileError
 from sensigap.measures import jacobian_norm
 from sensigap.networks import initial
+from sensigap.report.tables import write_tables
 from sensigap.results import ResultsError
 
 
@@ -29,6 +34,39 @@ def test_opens_by_folder(folder):
     assert (table["dataset"] == "digits").all()
     assert table.loc[SPECS[0].id, "gap"] == pytest.approx(float(results.survey()["gap"][0]))
     assert list(results.units().index) == list(table.columns)
+
+
+def test_functions_of_ones_own_are_columns_of_the_table(tmp_path):
+    said = {}
+    for name, seed in (("digits", 0), ("mnist", 1)):
+        drawn = synthetic.survey(networks=20, samples=30, pairs=0, seed=seed)
+        names = drawn["network"].to_numpy()[1::2][::-1]
+        groups = {}
+        if name == "mnist":  # of digits no network was measured
+            said = dict(zip(names.tolist(), np.arange(len(names)) / 3, strict=True))
+            groups["custom"] = xr.Dataset(
+                {"value": (("network", "function"), [[value, np.nan] for value in said.values()])},
+                {"network": names, "function": ["a mean", "nothing"]},
+            )
+        stores.write(drawn, tmp_path / "survey" / f"{name}.zarr", "survey", groups=groups)
+    results = sensigap.open(tmp_path)
+    table, units = results.table(), results.units()
+    # as the leaderboard's rows are named
+    assert list(table.columns[-2:]) == ["custom: a mean", "custom: nothing"]
+    assert table["custom: a mean"].dropna().to_dict() == said
+    assert table["custom: nothing"].isna().all()
+    assert list(units.index) == list(table.columns)
+    assert units.loc["custom: a mean", "description"].startswith("what the function returned")
+    assert "custom: a mean" not in results.table("digits")
+    assert "custom: a mean" not in results.survey("mnist")
+    write_tables(
+        {name: with_custom(tmp_path / "survey" / f"{name}.zarr") for name in results.datasets},
+        tmp_path / "networks.csv",
+        tmp_path / "networks.columns.csv",
+    )
+    written = pd.read_csv(tmp_path / "networks.csv", index_col="network", dtype={"network": str})
+    assert list(written) == list(table)
+    assert written["custom: a mean"].dropna().to_dict() == pytest.approx(said)
 
 
 def test_a_network_is_the_one_with_that_id(folder):

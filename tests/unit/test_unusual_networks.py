@@ -740,7 +740,8 @@ CASES = {
     **{
         f"{type(layer).__name__}": Case(
             lambda layer=layer: images_network(layer),
-            rf"network\[2\] \({type(layer).__name__}\) is not supported",
+            rf"network\[2\] \({type(layer).__name__}\) is not supported; .*: fold .* in the place"
+            ".*jacrev",
             NO_STACK,
         )
         for layer in (
@@ -856,7 +857,8 @@ def test_hooks_on_all_modules_are_refused(register, hook, kind):
             "found RecursiveScriptModule: give the module from which",
         ),
         (nn.DataParallel, r"found DataParallel: .*\.module"),
-        (nn.ModuleList, "found ModuleList: put the layers in an nn.Sequential"),
+        (nn.ModuleList, "found ModuleList: put the layers (of each network )?in an nn.Sequential"),
+        (lambda n: [*n], "found list: put the layers (of each network )?in an nn.Sequential"),
         (lambda n: n[0], "found Linear: put the layers"),
         (lambda n: None, "found NoneType"),
     ],
@@ -878,11 +880,25 @@ def test_what_is_no_sequential_is_told(wrap, message):
             TypeError, match=f"networks: expected a Stack or an nn.Sequential, {message}"
         ):
             measure(network)
-    if not isinstance(network, nn.ModuleList):
+    if not isinstance(network, (nn.ModuleList, list)):
         with pytest.raises(TypeError, match=f"networks: expected an nn.Sequential, {message}"):
             from_sequential(network)
     with pytest.raises(TypeError, match=rf"networks\[1\]: expected an nn.Sequential, {message}"):
         from_sequential([mlp(), network])
+
+
+@pytest.mark.parametrize("kind", [list, tuple, nn.ModuleList])
+def test_several_networks_are_to_be_a_stack(kind):
+    one, x = mlp(), points(mlp())
+    told = rf"networks: .*found {kind.__name__}: make one Stack .*from_sequential"
+    for measure in (
+        lambda n: jacobian_norm(n, x),
+        lambda n: transitions(n, paths(one)),
+        lambda n: partition(n, 0, paths(one)[0, :3].numpy(), (-1, 1, -1, 1)),
+    ):
+        with pytest.raises(TypeError, match=told):
+            measure(kind([one, mlp()]))
+    assert jacobian_norm(from_sequential(kind([one, mlp()])), x).shape == (2, len(x))
 
 
 def test_a_scripted_layer_is_refused():

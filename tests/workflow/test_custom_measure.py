@@ -35,6 +35,13 @@ def test_a_function_is_a_row_of_the_leaderboard(tmp_path):
     told = checkout.snakemake("--config", asked, check=False)
     assert told.returncode != 0
     assert "there is no my_measures.py" in told.stderr
+    # there, and imports what is not
+    file.write_text(f"import nosuchmodule\n\n{text}")
+    told = checkout.snakemake("--dry-run", "--config", asked, check=False)
+    assert told.returncode != 0
+    assert "my_measures.py:1 imports nosuchmodule, which is neither beside it nor installed" in (
+        told.stderr
+    )
     file.write_text(text)
     checkout.snakemake("--config", asked)
     board = pd.read_csv(checkout.study / "leaderboard.csv").set_index("label")
@@ -43,7 +50,18 @@ def test_a_function_is_a_row_of_the_leaderboard(tmp_path):
     assert row["n"] == board.loc["Jacobian norm", "n"]
     # another way to the same number
     assert row["raw"] == pytest.approx(-board.loc["1 - confidence", "raw"], abs=1e-6)
-    assert "mean confidence" in (checkout.study / "report.html").read_text()
+    report = (checkout.study / "report.html").read_text()
+    assert "mean confidence" in report
+    # the numbers themselves are in the flat table
+    networks = pd.read_csv(checkout.study / "networks.csv")
+    confidence = networks.loc[networks["status"] == "fitted", "custom: mean confidence"]
+    assert confidence.between(0.1, 1).all()
+    columns = pd.read_csv(checkout.study / "networks.columns.csv", index_col="column")
+    assert "custom: mean confidence" in columns.index
+    # what the images are is told, and what the configuration does not ask for
+    facts = "100 training images and 1,297 test images of 1 × 8 × 8 (channels × height × width), 10"
+    assert f"<dd>{facts} classes; transitions at 5 of the test images.</dd>" in report
+    assert "Not in this study: " in report
 
     # the function changes: measured again, and what follows, nothing else
     file.write_text(text.replace(".mean()", ".median()"))

@@ -207,7 +207,7 @@ def stale_table(output):
 
 
 def all_stale():
-    """Every marker there is; says what is damaged."""
+    """Every marker there is; says what is damaged, or of another design."""
     found = [
         *(m for path in cohort_files("networks.csv") for m in stale_table(path)),
         *(m for cohort in RUN.cohorts for m in stale_training(cohort)),
@@ -222,7 +222,7 @@ def all_stale():
         *(m for stage in AFTER_SURVEYS for m in stale_record(stage)),
     ]
     for path, why in RUN.faults.items():
-        print(f"{path} is damaged ({why}): it is made again.", file=sys.stderr)
+        print(f"{path} is made again: {why}.", file=sys.stderr)
     return found
 
 

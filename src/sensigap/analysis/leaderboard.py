@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sensigap import survey as stores
 from sensigap.analysis import resampled
 from sensigap.analysis.bootstrap import DoesNotApply, resample_counts, summarise
 from sensigap.analysis.kendall import Pairs, axis_pairs, granulated_kendall
@@ -23,10 +22,16 @@ from sensigap.analysis.ranks import partial_rank_correlation
 from sensigap.analysis.relations import architecture_codes, dummies_or_refusal, gap_and
 from sensigap.analysis.shared_points import SharedPoints
 from sensigap.analysis.sign_error import Environments
-from sensigap.analysis.survey_table import COMPARED, LeftOut, survey_members, varying
+from sensigap.analysis.survey_table import (
+    COMPARED,
+    LeftOut,
+    survey_members,
+    varying,
+    with_custom,
+)
 from sensigap.analysis.verdicts import Settings, draws
 from sensigap.declarations import PREDICTORS, Predictor
-from sensigap.declarations.custom import CUSTOM, PREFIX, predictor
+from sensigap.declarations.custom import PREFIX, predictor
 from sensigap.files import written_whole
 
 #: statistic -> columns with its value and its interval
@@ -120,26 +125,11 @@ def write_leaderboard(survey_paths: Mapping[str, Path], output: Path, settings: 
     Raises:
         FileNotFoundError, SchemaError, DamagedFileError: as `sensigap.survey.read`.
     """
-    surveys = {dataset: _with_custom(path) for dataset, path in survey_paths.items()}
+    surveys = {dataset: with_custom(path) for dataset, path in survey_paths.items()}
     with written_whole(Path(output)) as temporary:
         leaderboard(surveys, settings).to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n"
         )
-
-
-def _with_custom(path: Path) -> xr.Dataset:
-    """A survey with what functions of one's own said, a variable each."""
-    survey = stores.read(path, "survey")
-    if not stores.has_group(path, CUSTOM.group):
-        return survey
-    said = stores.read(path, CUSTOM.name, group=CUSTOM.group, verified=True)
-    values = said["value"].reindex(network=survey["network"])
-    return survey.assign(
-        {
-            f"{PREFIX}{label}": ("network", values.sel(function=label).to_numpy())
-            for label in said["function"].to_numpy().tolist()
-        }
-    )
 
 
 def predictors(survey: xr.Dataset) -> tuple[Predictor, ...]:

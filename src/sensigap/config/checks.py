@@ -236,7 +236,7 @@ def _batches(valid: Valid) -> Iterator[Fault]:
                     path,
                     f"found {batch}",
                     f"{'below' if other else 'at most'} {size}, the training set of {name}"
-                    + (f", for the pair's {other.adjective} side" if other else ""),
+                    + (f', for the side "{other.words}" of a pair' if other else ""),
                 )
                 break
 
@@ -386,7 +386,7 @@ def _factor_axes(
                 "any other hyper-parameter",
                 "leave it out: the factor sets it on both sides of a pair",
             )
-    idle = {key: f"the {side.adjective} side" for side in record.sides for key in side.unused}
+    idle = {key: f'the side "{side.words}"' for side in record.sides for key in side.unused}
     if "optimizer" not in record.own and "lbfgs" in as_list(
         axes.get("optimizer") or [valid.section("defaults").get("optimizer")]
     ):

@@ -274,7 +274,7 @@ def _remedy(value: Any, path: Path, mapping: Mapping[str, Any]) -> str:
 def _for_null(path: Path, node: Mapping[str, Any], mapping: Mapping[str, Any]) -> str:
     """What to write in the place of null."""
     if isinstance(path[-1], int) and node.get("type") != "object":
-        return "take it out of the list"
+        return "take it out of the list" if len(_at(mapping, path[:-1])) > 1 else ""
     parent, _ = without_null(node_at(path[:-1], mapping))
     if path[-1] in parent.get("required", []):
         return ""

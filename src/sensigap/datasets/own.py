@@ -153,6 +153,16 @@ def facts(source: Source) -> DatasetFacts:
         # it takes seconds, of many images minutes
         sys.stderr.write(printable(f"Reading the images of {source.name} in {source.path}") + "\n")
     images, _ = read(source)
+    twice = shared(images)
+    if twice:
+        sys.stderr.write(
+            printable(
+                f"WARNING: {twice} of {len(images.test_labels)} test images of {source.name} are "
+                "training images too, pixel for pixel: expected none; networks know them, so the "
+                "gap is too small. Take them out of one of the two."
+            )
+            + "\n"
+        )
     made = facts_of(images)
     if kept.parents[2].is_dir():
         with suppress(OSError):
@@ -165,6 +175,13 @@ def facts(source: Source) -> DatasetFacts:
             finally:
                 temporary.unlink(missing_ok=True)
     return made
+
+
+def shared(images: Images) -> int:
+    """How many test images are training images too, pixel for pixel."""
+    known = {hashlib.sha256(image).digest() for image in np.ascontiguousarray(images.train_images)}
+    tests = np.ascontiguousarray(images.test_images)
+    return sum(hashlib.sha256(image).digest() in known for image in tests)
 
 
 def facts_of(images: Images) -> DatasetFacts:

@@ -175,7 +175,7 @@ def prepared(picture: Any, preparation: Preparation) -> npt.NDArray[np.uint8]:
         if min(width, height) < side:
             raise PictureError(
                 f"smaller than centre_crop {side}; lower it, or set resize",
-                f"{height} x {width} pixels",
+                _size(height, width),
             )
         left, top = (width - side) // 2, (height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
@@ -183,6 +183,10 @@ def prepared(picture: Any, preparation: Preparation) -> npt.NDArray[np.uint8]:
     if (pixels == pixels.flat[0]).all():
         raise PictureError("every pixel is the same, so that it has no unit variance; leave it out")
     return pixels
+
+
+def _size(height: int, width: int) -> str:
+    return f"{height} pixels high and {width} wide"
 
 
 def stacked(
@@ -202,9 +206,9 @@ def stacked(
         if size != usual:
             faults.add(
                 name,
-                f"other sizes than {usual[0]} x {usual[1]} pixels, which {sizes.count(usual):,} "
-                "have; set resize and centre_crop",
-                f"{size[0]} x {size[1]} pixels",
+                f"other sizes than {_size(*usual)}, which {sizes.count(usual):,} have; set resize "
+                "and centre_crop",
+                _size(*size),
             )
         elif colour and picture.ndim == 2:
             kept.append(np.repeat(picture[None], 3, axis=0))

@@ -121,7 +121,8 @@ def _check(images: Images) -> None:
         shape = (size, facts.channels, facts.height, facts.width)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             faults.append(
-                f"{group}: expected images uint8 {shape}, found {pixels.dtype} {pixels.shape}"
+                f"{group}: expected images (image, channel, row, column) uint8 {shape}, found "
+                f"{pixels.dtype} {pixels.shape}"
             )
         if labels.shape != (size,):
             faults.append(f"{group}: expected {size} labels, found {len(labels)}")

@@ -25,6 +25,17 @@ def check_networks(networks: object) -> None:
     if isinstance(networks, Stack):
         check_stack(networks)
         return
+    if isinstance(networks, (list, tuple, nn.ModuleList)):
+        remedy = (
+            "make one Stack of networks of one shape by sensigap.networks.from_sequential, or "
+            "measure them one by one"
+        )
+        if not all(isinstance(network, nn.Sequential) for network in networks):
+            remedy = f"put the layers of each network in an nn.Sequential, then {remedy}"
+        raise TypeError(
+            f"networks: expected a Stack or an nn.Sequential, found {type(networks).__name__}: "
+            f"{remedy}"
+        )
     try:
         check_network(networks, "networks")
     except TypeError as error:

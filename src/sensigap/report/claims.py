@@ -118,7 +118,7 @@ ABSENT = "not in this study"
 SHOWN = VERDICTS | {
     ABSENT: (
         "absent",
-        "nothing to test: the configuration asks for no such pairs (factors) or networks (survey, "
-        "share of ellipses)",
+        "nothing to test: of this data set the configuration asks for no such pairs (factors) or "
+        "networks (survey, share of ellipses)",
     )
 }

@@ -40,8 +40,9 @@ def asked_apart(table: pd.DataFrame) -> pd.DataFrame:
 
     They are about pairs of a factor, or networks, of which the design holds none, and had too few.
     """
-    absent = (table["verdict"] == TOO_FEW) & table["left_out"].astype(str).map(LeftOut.of_none)
-    return table.assign(verdict=table["verdict"].mask(absent.astype(bool), ABSENT))
+    of_none = [LeftOut.of_none(str(text)) for text in table["left_out"]]
+    absent = (table["verdict"] == TOO_FEW).to_numpy() & np.array(of_none, bool)
+    return table.assign(verdict=table["verdict"].mask(absent, ABSENT))
 
 
 def claim_blocks(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -74,9 +74,7 @@ def _data(survey: "xr.Dataset") -> str:
     What a survey of an earlier version does not hold is left out.
     """
     images = survey.sizes["test_image"]
-    text = (
-        f"{_range(survey['train_size'].to_numpy())} training images and {images:,} test images"
-    )
+    text = f"{_range(survey['train_size'].to_numpy())} training images and {images:,} test images"
     if "image_shape" in survey.attrs:
         size = " × ".join(map(str, json.loads(survey.attrs["image_shape"])))
         text += f" of {size} (channels × height × width)"

@@ -27,17 +27,17 @@ def units(surveys: "Mapping[str, xr.Dataset]") -> "pd.DataFrame":
     """What the columns of `table` are, see `Results.units`."""
     import pandas as pd
 
-    rows = {
-        "dataset": ("data set", ""),
-        **{
-            str(name): (variable.attrs["long_name"], variable.attrs["units"])
-            for survey in surveys.values()
-            for name, variable in survey.variables.items()
-            if variable.dims == ("network",) and name != "network"
-        },
-        "sensitivity_log10": ("log10 of the sensitivity, NaN where that is 0", "decades"),
-        "architecture": ("depth, width and unit: the cluster of C0 and C2", ""),
-    }
+    rows = {"dataset": ("data set", "")}
+    for survey in surveys.values():
+        rows |= {
+            **{
+                str(name): (variable.attrs["long_name"], variable.attrs["units"])
+                for name, variable in survey.variables.items()
+                if variable.dims == ("network",) and name != "network"
+            },
+            "sensitivity_log10": ("log10 of the sensitivity, NaN where that is 0", "decades"),
+            "architecture": ("depth, width and unit: the cluster of C0 and C2", ""),
+        }
     described = pd.DataFrame.from_dict(rows, "index", columns=["description", "unit"])
     return described.rename_axis("column")
 

@@ -21,6 +21,12 @@ SUPPORTED = (
     "the piecewise linear units nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.LeakyReLU, "
     "ClampUnit and HardSigmoid; for Jacobian norms also smooth units such as nn.Tanh or nn.GELU"
 )
+#: what to do with a layer that is not supported
+_REMEDY = (
+    "fold a layer that is affine into the one beside it; put one of these in the place of any "
+    "other, as nn.AvgPool2d of nn.MaxPool2d or batch norm of nn.LayerNorm, and train again; or "
+    "take the Jacobian of the network as it is by autograd, as torch.func.jacrev does"
+)
 SMOOTH = (
     nn.Tanh,
     nn.Sigmoid,
@@ -299,7 +305,7 @@ def _fault(module: nn.Module) -> str:
             return ""
         case nn.Softmax() | nn.LogSoftmax():
             return "is not supported: leave it out, the network's outputs are to be the logits"
-    return f"is not supported; supported are {SUPPORTED}: write the network with these"
+    return f"is not supported; supported are {SUPPORTED}: {_REMEDY}"
 
 
 def _convolution(
