@@ -14,7 +14,7 @@ if [ -z "$(find "$asked" -mmin -1 2>/dev/null)" ]; then
   told=$("$@" 2>&1)
   case $? in
     # LSF lists a job for an hour after its end
-    0) case $told in *EXIT* | *DONE*) now=gone ;; *) now=there ;; esac ;;
+    0) case $told in EXIT* | DONE*) now=gone ;; *) now=there ;; esac ;;
     *) case $told in
         *nknown\ [Jj]ob* | *nvalid\ [Jj]ob* | *finished* | *not\ exist* | *not\ found*) now=gone ;;
         *) now=there ;;
