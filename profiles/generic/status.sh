@@ -15,6 +15,8 @@ if [ -z "$(find "$asked" -mmin -1 2>/dev/null)" ]; then
   case $? in
     # LSF lists a job for an hour after its end
     0) case $told in EXIT* | DONE*) now=gone ;; *) now=there ;; esac ;;
+    # the command itself is not there
+    126 | 127) now=there ;;
     *) case $told in
         *nknown\ [Jj]ob* | *nvalid\ [Jj]ob* | *finished* | *not\ exist* | *not\ found*) now=gone ;;
         *) now=there ;;

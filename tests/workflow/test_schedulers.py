@@ -214,7 +214,7 @@ THERE = [
     (1, 'error: unable to send message to qmaster using port 6444 on host "a": got send error'),
     (255, "qstat: cannot connect to server here (errno=15010)"),
     (255, "LSF is down. Please wait ..."),
-    (127, "qstat: command not here"),
+    (127, "status.sh: 17: qstat: not found"),
 ]
 
 
