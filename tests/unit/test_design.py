@@ -77,7 +77,7 @@ def test_pairs_differ_in_their_factor_alone():
     members = design(study(factors=factors))
     differing = {
         "labels": {"labels"},
-        "augmentation": {"max_shift"},
+        "augmentation": {"max_shift", "augmentation_share"},
         "augmentation_30": {"max_shift", "augmentation_share"},
         "unit": {"unit"},
         "batch": {"batch_size"},
@@ -122,7 +122,7 @@ def test_a_data_set_decides_what_its_sides_have():
 
     for dataset, share, mode, size, noise in (
         ("digits", 0.25, "wrap", 300, 0.235),
-        ("mnist", 1.0, "zeros", 900, 0.1),
+        ("mnist", 0.1, "zeros", 900, 0.1),
     ):
         augmentation = sides("augmentation", dataset)
         shares = [augmentation[side].augmentation_share for side in ("none", "augmented")]

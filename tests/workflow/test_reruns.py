@@ -93,7 +93,7 @@ def test_weights_that_are_cut_short_are_made_again_at_once(checkout):
     before = path.read_bytes()
     path.write_bytes(before[:-50])
     told = checkout.snakemake("--until", "train")
-    assert re.search(r"weights\.safetensors is damaged .*made again", told.stderr)
+    assert re.search(r"weights\.safetensors is made again: it is cut short", told.stderr)
     assert path.read_bytes() == before
 
 

@@ -18,12 +18,12 @@ pytestmark = pytest.mark.workflow
 RUN = ("workflow/run.py",)
 PROFILE = ("--workflow-profile", "profiles/pbs", "--until", "train")
 SCRIPTS = REPOSITORY / "profiles" / "generic"
-#: two trainings of some seconds
+#: two trainings of ten seconds, or some
 LONG = {
-    "defaults": {"steps": 40_000, "width": 16, "batch_size": 20, "learning_rate": 0.1},
+    "defaults": {"steps": 200_000, "width": 16, "batch_size": 20, "learning_rate": 0.1},
     "factors": {},
     "measures": {"ellipses": {"share": 0}},
-    "execution": {"cohort_tflop": 0.1, "checkpoint_seconds": 0.5},
+    "execution": {"cohort_tflop": 0.5, "checkpoint_seconds": 0.5},
 }
 
 
