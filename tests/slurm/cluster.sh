@@ -172,6 +172,8 @@ stop() {
 
 up() {
   [ "$(id -u)" = 0 ] || skip "only root can bring a Slurm up: this is user $(id -u)"
+  # with plain files jobs get no CUDA_VISIBLE_DEVICES
+  [ -c /dev/tty3 ] || skip "GPUs are pretended with /dev/tty0 to 3, which are not here"
   mkdir -p "$WORK"/{etc,run,log,state,spool,mysql,munge}
   chmod 755 "$WORK" "$WORK/run"
   install
