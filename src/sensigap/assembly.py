@@ -135,10 +135,8 @@ def _with(
             here = np.array([place[name] for name in part["network"].to_numpy().tolist()], int)
             shared = np.flatnonzero(np.isin(part["sample"], samples))
             columns = np.searchsorted(samples, part["sample"].to_numpy()[shared])
-            parts.append(_Part(path, there, here, shared, columns, dict(part.sizes)))
-        kept.append(
-            part.drop_dims(("sample", "test_image"), errors="ignore").drop_vars("network_row")
-        )
+            parts.append(_Part(path, there, here, shared, columns))
+        kept.append(part.drop_dims({*at_points.values()}).drop_vars("network_row"))
     joined = xr.concat(kept, "network", data_vars="minimal", coords="minimal", compat="override")
     joined = joined.reindex(network=names)
     for name, variable in measure.schema.variables.items():
@@ -146,7 +144,8 @@ def _with(
             joined[name] = joined[name].fillna(-1).astype(np.int64)
     for name, dimension in at_points.items():
         kind = measure.schema.variables[name].kind
-        size = whole.sizes["sample"] if dimension == "sample" else parts[0].sizes[dimension]
+        of = whole if dimension == "sample" else parts[0].opened
+        size = of.sizes[dimension]
         values = _AtPoints(name, parts, dimension, (len(names), size), kind)
         whole[name] = xr.Variable(("network", dimension), LazilyIndexedArray(values))
     return xr.merge([whole, joined], join="exact", compat="override")
@@ -163,7 +162,6 @@ class _Part:
     #: test points of the store, and of the survey
     points: np.ndarray
     columns: np.ndarray
-    sizes: Mapping[Any, int]
 
     @functools.cached_property
     def opened(self) -> xr.Dataset:

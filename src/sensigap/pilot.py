@@ -235,8 +235,8 @@ def _claims(
         ):
             if identities:
                 kinds = _architectures((members[i] for i in identities), ARCHITECTURE)
-                foretold = _foretold(row | {"name": name}, len(identities), needed)
-                yield _among(foretold, kinds, analysis.minimum_architectures)
+                least = {"needed": needed, "architectures_needed": analysis.minimum_architectures}
+                yield _foretold(row | {"name": name, **least}, len(identities), kinds)
     for factor, sides in pairs(members).items():
         whole = [
             [known[identity] for identity in identities]
@@ -250,8 +250,11 @@ def _claims(
         row = _row(("pairs", factor, ""), fits, steps)
         both = (members[identity] for pair in sides.values() for identity in pair)
         kinds = _architectures(both, PAIR_ARCHITECTURE)
-        foretold = _foretold(row, len(sides), analysis.minimum_networks)
-        yield _among(foretold, kinds, analysis.minimum_architectures)
+        least = {
+            "needed": analysis.minimum_networks,
+            "architectures_needed": analysis.minimum_architectures,
+        }
+        yield _foretold(row | least, len(sides), kinds)
         for side in FACTORS[factor].sides:
             networks = [
                 network
@@ -294,12 +297,6 @@ def _architectures(members: Iterable[Member], names: Sequence[str]) -> int:
     return len({tuple(getattr(member.spec, name) for name in names) for member in members})
 
 
-def _among(row: dict[str, Any], architectures: int, needed: int) -> dict[str, Any]:
-    """A row with the architectures of the study, which must be enough even if all of them fit."""
-    few = {"outlook": TOO_FEW} if architectures < needed else {}
-    return row | {"architectures": architectures, "architectures_needed": needed} | few
-
-
 def _steps(networks: Sequence[Trained]) -> float:
     """Median steps until the networks that fit did."""
     steps = [network.fit_step for network in networks if network.fitted and network.fit_step >= 0]
@@ -331,17 +328,21 @@ def _row(what: tuple[str, str, Any], fits: Sequence[bool], steps: float) -> dict
     }
 
 
-def _foretold(row: dict[str, Any], in_study: int, needed: int) -> dict[str, Any]:
-    """A row with what it means for all networks or pairs of the study."""
+def _foretold(row: dict[str, Any], in_study: int, architectures: int) -> dict[str, Any]:
+    """A row that says what is needed, with what it means for all networks or pairs of the study.
+
+    Its architectures must be enough even if all of them fit.
+    """
     expected = in_study * row["fitted"] / row["pilots"]
-    most = row["share_high"] * in_study
+    most, needed = row["share_high"] * in_study, row["needed"]
+    hopeless = most < needed or architectures < row["architectures_needed"]
     return row | {
         "in_study": in_study,
         "expected": expected,
         "expected_low": row["share_low"] * in_study,
         "expected_high": most,
-        "needed": needed,
-        "outlook": TOO_FEW if most < needed else ENOUGH if expected >= needed else DOUBTFUL,
+        "architectures": architectures,
+        "outlook": TOO_FEW if hopeless else ENOUGH if expected >= needed else DOUBTFUL,
     }
 
 

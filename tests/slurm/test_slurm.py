@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from checkouts import Checkout, copy_repository
+from checkouts import Checkout, copy_repository, processes_of
 
 pytestmark = pytest.mark.slurm
 CLUSTER = Path(__file__).with_name("cluster.sh")
@@ -141,8 +141,7 @@ class Head:
     def end(self):
         """Ends what a failed test leaves."""
         with contextlib.suppress(psutil.Error):
-            command = psutil.Process(self.process.pid)
-            for process in [command, *command.children(recursive=True)]:
+            for process in processes_of(self.process):
                 process.kill()
         self.process.wait()
         for job in self.jobs():
@@ -195,9 +194,7 @@ def halted(head):
 
 def assert_as_expected(checkout, expected):
     """Weights as two cores make them, and what follows from them too."""
-    assert {path.parent.name: path.read_bytes() for path in checkout.weights()} == {
-        path.parent.name: path.read_bytes() for path in expected.weights()
-    }
+    assert checkout.contents() == expected.contents()
     if not (checkout.study / "claims.csv").exists():
         done = checkout.snakemake("--until", "claims", command=RUN)
         # the weights that were compared are the ones that are used
@@ -205,13 +202,6 @@ def assert_as_expected(checkout, expected):
     assert (checkout.study / "claims.csv").read_bytes() == (
         expected.study / "claims.csv"
     ).read_bytes()
-
-
-def went_on(checkout):
-    """Whether a training went on from a checkpoint."""
-    return any(
-        "resuming from" in path.read_text() for path in checkout.networks.glob("*/train.log")
-    )
 
 
 def test_a_study_to_its_report(study, expected):
@@ -249,7 +239,7 @@ def test_a_cancelled_job_is_seen_and_done_again_and_a_drained_node_waits(study, 
     finally:
         slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
     head.succeeds()
-    assert went_on(study)
+    assert study.went_on()
     assert_as_expected(study, expected)
 
 
@@ -262,7 +252,7 @@ def test_a_requeued_job_goes_on(study, expected):
         # Slurm holds it for two minutes
         slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
     head.succeeds()
-    assert went_on(study)
+    assert study.went_on()
     assert_as_expected(study, expected)
 
 
@@ -273,7 +263,7 @@ def test_a_time_limit_is_told_and_the_job_keeps_its_gpu(study, expected):
     head.wait(lambda: "it took longer than it had asked for" in head.text, "the limit")
     assert "--set-resources train:runtime=" in head.text
     head.succeeds()
-    assert went_on(study)
+    assert study.went_on()
     assert_as_expected(study, expected)
 
 
@@ -302,8 +292,7 @@ def test_nothing_is_lost_while_the_accounting_is_away(study, expected):
 def test_a_killed_head_is_followed_by_one_that_cancels_its_jobs(study, expected):
     first = study.start("--until", "train")
     jobs = halted(first)
-    command = psutil.Process(first.process.pid)
-    for process in [command, *command.children(recursive=True)]:
+    for process in processes_of(first.process):
         process.kill()
     first.process.wait()
     second = study.start("--until", "train")
@@ -315,7 +304,7 @@ def test_a_killed_head_is_followed_by_one_that_cancels_its_jobs(study, expected)
     )
     ended = slurm("sacct", "-X", "-n", "-P", "-j", ",".join(jobs), "--format", "State")
     assert all(state.startswith("CANCELLED") for state in ended.splitlines())
-    assert went_on(study)
+    assert study.went_on()
     assert_as_expected(study, expected)
 
 
@@ -330,5 +319,5 @@ def test_a_stopped_head_cancels_its_jobs(study, expected, number):
     assert not head.jobs()
     assert not any((study.folder / ".snakemake" / "locks").glob("*"))
     assert study.start("--until", "train").succeeds()
-    assert went_on(study)
+    assert study.went_on()
     assert_as_expected(study, expected)

@@ -172,6 +172,14 @@ def test_the_data_are_those_of_the_network(folder, images, monkeypatch):
         assert len(data.test_images) == images.test_size
 
 
+def assert_refused(reference, text):
+    """By the library, and by the configuration in the fault of that key."""
+    with pytest.raises(CustomMeasureError, match=text):
+        custom.source(reference)
+    with pytest.raises(config.ConfigError, match=f"measures.custom.functions.*{text}"):
+        config.load(mapping({"a measure": reference}))
+
+
 REFUSED = {
     "mine": "not of the form",
     "mine.py:": "not of the form",
@@ -187,11 +195,7 @@ REFUSED = {
 @pytest.mark.parametrize("reference", REFUSED)
 def test_what_is_not_there_is_told_before_anything_runs(folder, reference):
     (folder / "broken.py").write_text("def norm(:\n")
-    with pytest.raises(CustomMeasureError, match=REFUSED[reference]):
-        custom.source(reference)
-    text = REFUSED[reference]
-    with pytest.raises(config.ConfigError, match=f"(?s)measures.custom.functions.*{text}"):
-        config.load(mapping({"a measure": reference}))
+    assert_refused(reference, REFUSED[reference])
 
 
 #: lines of a file -> what is told of them
@@ -211,10 +215,7 @@ def test_an_import_of_what_is_not_there_is_told_before_anything_runs(folder, lin
     (folder / "bad.py").write_text(f'"""Mine."""\n\n{line}\n\n\ndef norm(network, data): ...\n')
     (folder / "beside_fails.py").write_text("import nosuchmodule, bad\n")
     (folder / "beside_broken.py").write_text("def (:\n")
-    with pytest.raises(CustomMeasureError, match=NOT_THERE[line]):
-        custom.source("bad.py:norm")
-    with pytest.raises(config.ConfigError, match=f"measures.custom.functions.*{NOT_THERE[line]}"):
-        config.load(mapping({"a measure": "bad.py:norm"}))
+    assert_refused("bad.py:norm", NOT_THERE[line])
 
 
 def test_imports_are_looked_for_without_importing(folder, monkeypatch):

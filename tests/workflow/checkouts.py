@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import yaml
 
 from sensigap import cohorts
@@ -45,6 +47,15 @@ class Checkout:
     def weights(self) -> list[Path]:
         """The weights of all cohorts."""
         return sorted(self.networks.glob("*/weights.safetensors"))
+
+    def contents(self) -> dict[str, bytes]:
+        """Cohort -> its weights' bytes."""
+        return {path.parent.name: path.read_bytes() for path in self.weights()}
+
+    def went_on(self) -> bool:
+        """Whether a training went on from a checkpoint."""
+        logs = self.networks.glob("*/train.log")
+        return any("resuming from" in log.read_text() for log in logs)
 
     def plan(self):
         """Network id -> (cohort, spec), of all cohorts that there are."""
@@ -99,6 +110,22 @@ class Checkout:
         table = text.partition("Job stats:")[2].partition("total")[0]
         counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
         return {rule: n for rule, n in counts.items() if rule not in ("all", "study", "stale")}
+
+
+def wait_for(condition, what, seconds=60, run=None):
+    """Waits until something is true, while a process goes on where one is given; returns it."""
+    ends = time.monotonic() + seconds
+    while not (found := condition()):
+        assert run is None or run.poll() is None, f"the run ended before {what}"
+        assert time.monotonic() < ends, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return found
+
+
+def processes_of(run):
+    """Snakemake, its jobs, and the command itself, which ends first."""
+    command = psutil.Process(run.pid)
+    return [command, *command.children(recursive=True)]
 
 
 def copy_repository(folder: Path) -> Checkout:

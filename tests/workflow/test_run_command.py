@@ -13,7 +13,7 @@ import time
 import psutil
 import pytest
 
-from checkouts import Checkout, copy_repository
+from checkouts import Checkout, copy_repository, processes_of, wait_for
 from sensigap import checkpoints
 
 pytestmark = pytest.mark.workflow
@@ -47,23 +47,6 @@ def start(checkout, *targets, output=subprocess.DEVNULL):
     )
 
 
-def wait_for(condition, what, seconds=60):
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
-
-
-def processes_of(run):
-    """Snakemake, its jobs, and the command itself, which ends first."""
-    command = psutil.Process(run.pid)
-    return [command, *command.children(recursive=True)]
-
-
-def weights_of(checkout):
-    return {path.parent.name: path.read_bytes() for path in checkout.weights()}
-
-
 def steps_in(checkpoint):
     """Steps of all networks that a checkpoint holds; 0 where there is none."""
     found = checkpoints.read(checkpoint)
@@ -78,7 +61,7 @@ def trained(tmp_path_factory) -> Checkout:
     checkout = copy_repository(tmp_path_factory.mktemp("trained"))
     checkout.configure(LONG)
     checkout.snakemake("--until", "train", command=RUN)
-    assert len(weights_of(checkout)) == 2
+    assert len(checkout.contents()) == 2
     return checkout
 
 
@@ -94,7 +77,7 @@ def test_a_stopped_run_repeats_no_step(trained, tmp_path, number):
     moments = random.Random(f"{number}")
     cohorts = checkout.networks
     telling = checkout.folder / ".snakemake" / "sensigap" / "progress"
-    kept = dict.fromkeys(weights_of(trained), 0)
+    kept = dict.fromkeys(trained.contents(), 0)
     for _ in range(STOPS):
         told = tmp_path / "output"
         with told.open("w") as output:
@@ -123,7 +106,7 @@ def test_a_stopped_run_repeats_no_step(trained, tmp_path, number):
             assert "asked to end" in log.read_text().splitlines()[-1]
         logger.info("%s: over after %.2f s; steps kept: %s", number.name, lasted, kept)
     checkout.snakemake("--until", "train", command=RUN)
-    assert weights_of(checkout) == weights_of(trained)
+    assert checkout.contents() == trained.contents()
 
 
 def test_a_run_stopped_while_it_starts_says_one_line(trained, tmp_path):

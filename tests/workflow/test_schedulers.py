@@ -7,15 +7,15 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 
-from checkouts import REPOSITORY, copy_repository
+from checkouts import REPOSITORY, copy_repository, processes_of, wait_for
 
 pytestmark = pytest.mark.workflow
 RUN = ("workflow/run.py",)
+PATIENCE_S = 120
 PROFILE = ("--workflow-profile", "profiles/pbs", "--until", "train")
 SCRIPTS = REPOSITORY / "profiles" / "generic"
 #: two trainings of ten seconds, or some
@@ -50,7 +50,7 @@ def expected(tmp_path_factory):
     checkout = copy_repository(tmp_path_factory.mktemp("here"))
     checkout.configure(LONG)
     checkout.snakemake("--until", "train", command=RUN)
-    return weights(checkout)
+    return checkout.contents()
 
 
 @pytest.fixture
@@ -80,31 +80,18 @@ def head(checkout):
 
 def kill(run):
     with contextlib.suppress(psutil.Error):
-        command = psutil.Process(run.pid)
-        for process in [*command.children(recursive=True), command]:
+        for process in processes_of(run):
             process.kill()
     run.wait()
 
 
-def weights(checkout):
-    return {path.parent.name: path.read_bytes() for path in checkout.weights()}
-
-
-def wait_for(condition, what, run=None):
-    ends = time.monotonic() + 120
-    while not (found := condition()):
-        assert run is None or run.poll() is None, f"the run ended before {what}"
-        assert time.monotonic() < ends, f"waited for {what}"
-        time.sleep(0.05)
-    return found
-
-
 def in_training(checkout, run):
-    wait_for(lambda: len([*checkout.networks.glob("*/*.checkpoint")]) == 2, "checkpoints", run)
-
-
-def went_on(checkout):
-    return any("resuming from" in log.read_text() for log in checkout.networks.glob("*/train.log"))
+    wait_for(
+        lambda: len([*checkout.networks.glob("*/*.checkpoint")]) == 2,
+        "checkpoints",
+        PATIENCE_S,
+        run,
+    )
 
 
 def jobs(pbs):
@@ -131,10 +118,10 @@ def test_a_job_asks_for_what_it_needs_and_a_killed_one_is_done_again(pbs, checko
                 os.utime(asked, (0, 0))
             return len(jobs(pbs)) == 3
 
-        wait_for(noticed, "the job to be submitted again", run)
+        wait_for(noticed, "the job to be submitted again", PATIENCE_S, run)
         assert run.wait(300) == 0, (checkout.folder / "told").read_text()
-    assert went_on(checkout)
-    assert weights(checkout) == expected
+    assert checkout.went_on()
+    assert checkout.contents() == expected
     first, *_, again = (pbs / "asked").read_text().splitlines()
     asks = r"-l select=1:ncpus=1:ngpus=1:mem=(\d+)mb -l walltime=(\d+):00 "
     memory, minutes = map(int, re.search(asks, first).groups())
@@ -147,7 +134,7 @@ def test_a_stopped_head_cancels_its_jobs(pbs, checkout):
         run.send_signal(signal.SIGTERM)
         assert run.wait(120) == 130
     for job in jobs(pbs):
-        wait_for(lambda job=job: not alive(job), "its end")
+        wait_for(lambda job=job: not alive(job), "its end", PATIENCE_S)
 
 
 def test_after_a_killed_head_no_work_is_done_twice(pbs, checkout, expected):
@@ -157,7 +144,7 @@ def test_after_a_killed_head_no_work_is_done_twice(pbs, checkout, expected):
     assert all(map(alive, jobs(pbs)))
     with head(checkout) as run:
         assert run.wait(300) == 0, (checkout.folder / "told").read_text()
-    assert weights(checkout) == expected
+    assert checkout.contents() == expected
     for log in checkout.networks.glob("*/train.log"):
         text = log.read_text()
         assert "is being worked on by another process" in text or "resuming from" in text

@@ -34,9 +34,7 @@ rule train:
             data_store(wildcards.cohort), RUN.trained(wildcards.cohort)
         ),
         stale=lambda wildcards: stale_training(wildcards.cohort),
-        passed=lambda wildcards: (
-            [] if RUN.trained(wildcards.cohort) else pilot_before(wildcards.cohort)
-        ),
+        passed=lambda wildcards: pilot_before(wildcards.cohort),
     output:
         weights="results/networks/{cohort}/weights.safetensors",
         training=directory("results/networks/{cohort}/training.zarr"),

@@ -49,7 +49,7 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
     design = dummies_or_refusal(table, names)
     networks = table.index.tolist()
     norm, right = points.values("jacobian_norm", networks), points.right(networks)
-    # the gap is this minus the share that is right
+    # over a half the gap is this minus the share that is right
     base = table["train_accuracy"].to_numpy(float)
     splits = Halvings(
         question.draws(settings, what="splits"), settings.crossfit_splits, points.count
@@ -72,8 +72,6 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
 
     rng = question.draws(settings, what="points")
     rng_of_others = question.draws(settings, what="other images")
-    other = np.ones(points.images, bool)
-    other[points.places] = False
     resamples = max(_RESAMPLES, settings.bootstrap // settings.crossfit_splits)
     variances = []
     for split in range(settings.crossfit_splits):
@@ -82,7 +80,7 @@ def crossfitted(question: Question, table: pd.DataFrame, points: SharedPoints) -
             member = np.flatnonzero(splits.member[:, column])
             drawn = resample_counts(rng, len(member), resamples)
             accurate = right[:, points.places[member]] @ drawn
-            others = np.flatnonzero((of_images.member[:, column] > 0) & other)
+            others = np.setdiff1d(np.flatnonzero(of_images.member[:, column]), points.places)
             if len(others):
                 accurate += right[:, others] @ resample_counts(
                     rng_of_others, len(others), resamples

@@ -6,6 +6,7 @@ part comes from halvings of them, which add nothing: the difference of two disjo
 times the variance of the whole.
 """
 
+import copy
 import dataclasses
 import math
 
@@ -168,7 +169,7 @@ class Halvings:
             places: of these points among all.
             points: how many there are in all.
         """
-        whole = Halvings.__new__(Halvings)
+        whole = copy.copy(self)
         whole.member = np.empty((points, self.member.shape[1]))
         others = np.ones(points, bool)
         others[places] = False

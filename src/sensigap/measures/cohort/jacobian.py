@@ -80,7 +80,8 @@ def measure(
         x = torch.from_numpy(standardise(images.test_images[part])).double()
         for k, (_, stack) in enumerate(members):
             z = stack.to(torch.float64).logits(x.to(stack.device))[0].cpu()
-            correct[k, part] = (_margin(z, every_label[part]) > 0).numpy()
+            true, others = _true_and_others(z, every_label[part])
+            correct[k, part] = (true > others.amax(1)).numpy()
             margins[k] += float(_top_two_margin(z[asked[part]]).sum()) / len(labels)
     for start in parts:
         part = slice(start, start + parts.step)
@@ -130,10 +131,10 @@ def measure(
     )
 
 
-def _margin(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """True logit minus the best other (point,), from logits (point, class)."""
-    true = z.gather(1, labels[:, None])[:, 0]
-    return true - z.scatter(1, labels[:, None], -torch.inf).amax(1)
+def _true_and_others(z: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """True logit (point,), and the logits with -inf in its place (point, class)."""
+    places = labels[:, None]
+    return z.gather(1, places)[:, 0], z.scatter(1, places, -torch.inf)
 
 
 def _top_two_margin(z: torch.Tensor) -> torch.Tensor:
@@ -149,8 +150,7 @@ def _point_measures(
     measured = measure_points(stack, x, temperatures=[temperature])
     z = measured.logits[0]
     labels = labels.to(z.device)
-    true = z.gather(1, labels[:, None])[:, 0]
-    others = z.scatter(1, labels[:, None], -torch.inf)
+    true, others = _true_and_others(z, labels)
     ordered = z.sort(1, descending=True).values
     f = torch.softmax(ordered, 1)
     # sum_i f_i^2 ((1 - f_i)^2 + sum_{j != i} f_j^2); for the top class 1 - f would cancel
@@ -163,7 +163,7 @@ def _point_measures(
         "logit_jacobian_norm": measured.norm("logits")[0],
         # log(1 + sum_{j != y} exp(z_j - z_y)), which keeps losses below 1e-16
         "loss": torch.logaddexp(torch.zeros_like(true), others.logsumexp(1) - true),
-        "margin": _margin(z, labels),
+        "margin": true - others.amax(1),
         "confidence": f[:, 0],
         # of the others' logits, which keeps what is below 1e-16 of 1
         "log_doubt": ordered[:, 1:].logsumexp(1) - z.logsumexp(1),
